@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/cmd/holdfast/netnstest"
+)
+
+var attempts = flag.Int("attempts", 20, "connection attempts for each pair of NATs")
+
+// uplink is the delay between each network and the middle of the Internet: 30 ms
+// one way between any two of them.
+const uplink = 15 * time.Millisecond
+
+// Limits of what these tests measure.
+const (
+	directWithin   = 300 * time.Millisecond // median from dial to direct path
+	followedWithin = 250 * time.Millisecond // silence when the peer can be followed
+	metWithin      = time.Second            // silence when the server has to introduce again
+	bothMetWithin  = 2 * time.Second        // the same, when both have moved at once
+	registerWithin = 5 * time.Second        // after the server is back
+)
+
+var (
+	serverAddr = netip.MustParseAddr("192.0.2.1")
+	aliceAddrs = [...]netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2"), netip.MustParseAddr("198.51.100.3")}
+	bobAddrs   = [...]netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("203.0.113.3")}
+)
+
+// A natLab is two hosts, each with two NATs to be behind of, and a rendezvous
+// server.
+type natLab struct {
+	t          *testing.T
+	internet   *netnstest.Internet
+	alice, bob natHost
+	server     rendezvousProcess
+	serverHost *netnstest.Host
+	serverKey  string
+}
+
+// A natHost is one of the two hosts.
+type natHost struct {
+	*netnstest.Host
+	home, away *netnstest.Router
+	spare      netip.Addr // another public address for the router
+}
+
+func newNATLab(t *testing.T, alice, bob netnstest.NAT) *natLab {
+	t.Helper()
+	netnstest.Require(t)
+	l := &natLab{t: t, internet: netnstest.New("hf"), serverKey: filepath.Join(t.TempDir(), "key")}
+	t.Cleanup(func() {
+		if err := l.internet.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	l.serverHost = must(l.internet.PublicHost("s", serverAddr, uplink))
+	l.alice = l.newHost("a", alice, aliceAddrs)
+	l.bob = l.newHost("b", bob, bobAddrs)
+	l.startServer()
+	return l
+}
+
+func (l *natLab) newHost(name string, nat netnstest.NAT, addrs [3]netip.Addr) natHost {
+	h := natHost{
+		home:  must(l.internet.Router(name+"h", nat, addrs[0], uplink)),
+		away:  must(l.internet.Router(name+"w", nat, addrs[1], uplink)),
+		spare: addrs[2],
+	}
+	h.Host = must(l.internet.Host(name, h.home, h.away))
+	return h
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// startServer starts the server, with the same key and address every time.
+func (l *natLab) startServer() {
+	l.t.Helper()
+	cmd := l.serverHost.Command(l.context(), builtCommand("rendezvous"), "--json", "--key", l.serverKey, "--listen", serverAddr.String()+":3478")
+	l.server = awaitServer(start(l.t, isolate(l.t, cmd)))
+}
+
+func (l *natLab) context() context.Context { return deadlineIn(l.t, 10*time.Minute) }
+
+// holdfast returns the command on a host.
+func (l *natLab) holdfast(h natHost, args ...string) *exec.Cmd {
+	return isolate(l.t, h.Command(l.context(), builtCommand("holdfast"), append(args, "--json", "--server", l.server.addr)...))
+}
+
+// peer starts a labPeer on a host.
+func (l *natLab) peer(h natHost, ticket string) *process {
+	l.t.Helper()
+	cfg := must(json.Marshal(map[string]string{"Listen": fmt.Sprintf(":%d", netnstest.Port), "Server": l.server.addr, "Peer": ticket}))
+	cmd := isolate(l.t, h.Command(l.context(), must(os.Executable())))
+	cmd.Env = append(cmd.Env, labPeerEnv+"="+string(cfg))
+	return start(l.t, cmd)
+}
+
+// eachPair calls f for the pairs of NATs with endpoint-independent mapping.
+func eachPair(t *testing.T, f func(t *testing.T, alice, bob netnstest.NAT)) {
+	for alice := netnstest.EndpointIndependentFiltering; alice <= netnstest.AddressAndPortDependentFiltering; alice++ {
+		for bob := alice; bob <= netnstest.AddressAndPortDependentFiltering; bob++ {
+			t.Run(fmt.Sprintf("%v,%v", alice, bob), func(t *testing.T) { f(t, alice, bob) })
+		}
+	}
+}
+
+func TestPeersBehindNATsConnectDirectly(t *testing.T) {
+	eachPair(t, func(t *testing.T, alice, bob netnstest.NAT) {
+		l := newNATLab(t, alice, bob)
+		ticket := ticketOf(start(t, l.holdfast(l.bob, "echo")))
+		var took []time.Duration
+		for range *attempts {
+			took = append(took, l.connect(ticket))
+			l.forget()
+		}
+		slices.Sort(took)
+		median := took[len(took)/2]
+		t.Logf("direct in %d of %d attempts: median %v, most %v", len(took), *attempts, median, took[len(took)-1])
+		if median > directWithin {
+			t.Errorf("median %v until the path was direct, want at most %v", median, directWithin)
+		}
+	})
+}
+
+// connect lets alice ping until the path is direct, and returns how long that
+// took.
+func (l *natLab) connect(ticket string) time.Duration {
+	l.t.Helper()
+	p := start(l.t, l.holdfast(l.alice, "ping", "--until-direct", "--count", "6", "--interval", "500ms", ticket))
+	var sum pingSummaryLine
+	p.await("summary", &sum)
+	if code := p.wait(); code != 0 {
+		l.t.Fatalf("ping --until-direct: exit %d: %+v\n%s", code, sum, p.stderr.String())
+	}
+	return time.Duration(sum.DirectAfterMS * float64(time.Millisecond))
+}
+
+// forget makes the NATs forget that the two hosts have ever met.
+func (l *natLab) forget() {
+	l.t.Helper()
+	for _, err := range []error{l.alice.home.Forget(l.bob.home.Addr()), l.bob.home.Forget(l.alice.home.Addr())} {
+		if err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+func TestPeersThatCannotPunchConnectThroughTheRelay(t *testing.T) {
+	for _, tt := range []struct {
+		alice, bob netnstest.NAT
+		want       string
+	}{
+		{netnstest.EndpointIndependentFiltering, netnstest.AddressAndPortDependentMapping, "direct"},
+		{netnstest.AddressDependentFiltering, netnstest.AddressAndPortDependentMapping, "direct"},
+		{netnstest.AddressAndPortDependentFiltering, netnstest.AddressAndPortDependentMapping, "relayed"},
+		{netnstest.AddressAndPortDependentMapping, netnstest.AddressAndPortDependentMapping, "relayed"},
+	} {
+		t.Run(fmt.Sprintf("%v,%v", tt.alice, tt.bob), func(t *testing.T) {
+			l := newNATLab(t, tt.alice, tt.bob)
+			ticket := ticketOf(start(t, l.holdfast(l.bob, "echo")))
+			p := start(t, l.holdfast(l.alice, "ping", "--count", "4", "--interval", "700ms", ticket))
+			var sum pingSummaryLine
+			p.await("summary", &sum)
+			if code := p.wait(); code != 0 || sum.Received == 0 || sum.Path.Kind != tt.want {
+				t.Errorf("exit %d, %+v; want a path that is %s\n%s", code, sum, tt.want, p.stderr.String())
+			}
+		})
+	}
+}
+
+// A change is something that happens to the networks of an established session.
+type change struct {
+	name string
+	do   func(l *natLab) error
+	both bool // happens to both sides at once
+	keep bool // the public address stays: only the port changes
+}
+
+func newPort(h natHost) error    { return h.Router().Rebind() }
+func newAddress(h natHost) error { return h.Router().Renumber(h.spare) }
+func newNetwork(h natHost) error { return h.Move(h.away) }
+
+var changes = []change{
+	{name: "alice new port", do: func(l *natLab) error { return newPort(l.alice) }, keep: true},
+	{name: "bob new port", do: func(l *natLab) error { return newPort(l.bob) }, keep: true},
+	{name: "both new port", do: both(newPort), both: true, keep: true},
+	{name: "alice new address", do: func(l *natLab) error { return newAddress(l.alice) }},
+	{name: "bob new address", do: func(l *natLab) error { return newAddress(l.bob) }},
+	{name: "both new network", do: both(newNetwork), both: true},
+	{name: "alice back home", do: func(l *natLab) error { return l.alice.Move(l.alice.home) }},
+	{name: "bob back home", do: func(l *natLab) error { return l.bob.Move(l.bob.home) }},
+}
+
+// both applies the change to both sides as simultaneously as two commands are.
+func both(f func(natHost) error) func(*natLab) error {
+	return func(l *natLab) error {
+		done := make(chan error, 1)
+		go func() { done <- f(l.bob) }()
+		err := f(l.alice)
+		return errors.Join(err, <-done)
+	}
+}
+
+// limit is how long the session may be silent: a peer whose NAT filters nothing
+// can be followed, and so can one whose NAT filters by address, if only the port
+// has changed; else the server must introduce the two again.
+func (c change) limit(nat netnstest.NAT) time.Duration {
+	followed := nat == netnstest.EndpointIndependentFiltering || nat == netnstest.AddressDependentFiltering && c.keep
+	switch {
+	case c.both:
+		return bothMetWithin
+	case followed:
+		return followedWithin
+	default:
+		return metWithin
+	}
+}
+
+func TestEstablishedSessionSurvivesChangesOfNetwork(t *testing.T) {
+	for nat := netnstest.EndpointIndependentFiltering; nat <= netnstest.AddressAndPortDependentFiltering; nat++ {
+		t.Run(nat.String(), func(t *testing.T) {
+			l := newNATLab(t, nat, nat)
+			talk := l.talk()
+			for _, c := range changes {
+				gap := talk.during(func() error { return c.do(l) })
+				t.Logf("%s: silent for %v", c.name, gap)
+				if limit := c.limit(nat); gap > limit {
+					t.Errorf("%s: silent for %v, want at most %v", c.name, gap, limit)
+				}
+			}
+			talk.finish()
+		})
+	}
+}
+
+func TestDirectSessionDoesNotNoticeTheServersEnd(t *testing.T) {
+	l := newNATLab(t, netnstest.AddressAndPortDependentFiltering, netnstest.AddressAndPortDependentFiltering)
+	talk := l.talk()
+	gap := talk.during(func() error { l.server.kill(); return nil })
+	if gap > followedWithin {
+		t.Errorf("silent for %v when the server was killed", gap)
+	}
+	l.startServer()
+	back := time.Now()
+	for _, p := range []*process{talk.alice, talk.bob} {
+		var e labEvent
+		p.await("registered", &e)
+		took := time.UnixMilli(e.AtMS).Sub(back)
+		t.Logf("registered again after %v", took)
+		if took > registerWithin {
+			t.Errorf("registered again %v after the server was back, want at most %v", took, registerWithin)
+		}
+	}
+	if gap := talk.during(func() error { return newAddress(l.alice) }); gap > metWithin {
+		t.Errorf("silent for %v: the restarted server did not introduce again in time", gap)
+	}
+	talk.finish()
+}
+
+// A conversation is a session between two labPeers.
+type conversation struct {
+	t          *testing.T
+	alice, bob *process
+}
+
+// talk starts a conversation and waits until it is on a direct path.
+func (l *natLab) talk() *conversation {
+	l.t.Helper()
+	c := &conversation{t: l.t}
+	c.bob = l.peer(l.bob, "")
+	c.alice = l.peer(l.alice, ticketOf(c.bob))
+	for _, p := range []*process{c.alice, c.bob} {
+		p.await("connected", nil)
+	}
+	c.quiet()
+	return c
+}
+
+// quiet waits until both have heard a second's worth of messages.
+func (c *conversation) quiet() {
+	c.t.Helper()
+	c.tell("hear 200")
+	for _, p := range []*process{c.alice, c.bob} {
+		p.await("hear", nil)
+	}
+}
+
+func (c *conversation) tell(order string) {
+	c.alice.tell("%s", order)
+	c.bob.tell("%s", order)
+}
+
+// during returns the longest silence on either side around the change.
+func (c *conversation) during(change func() error) time.Duration {
+	c.t.Helper()
+	c.mark()
+	if err := change(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.quiet()
+	c.quiet()
+	return c.mark()
+}
+
+func (c *conversation) mark() time.Duration {
+	c.t.Helper()
+	c.tell("mark")
+	var a, b labEvent
+	c.alice.await("mark", &a)
+	c.bob.await("mark", &b)
+	return time.Duration(max(a.GapMS, b.GapMS) * float64(time.Millisecond))
+}
+
+// finish ends the conversation and compares what was said with what was heard.
+func (c *conversation) finish() {
+	c.t.Helper()
+	c.tell("hush")
+	var alice, bob labEvent
+	c.alice.await("hush", &alice)
+	c.bob.await("hush", &bob)
+	c.alice.tell("total %d", bob.Said)
+	c.bob.tell("total %d", alice.Said)
+	c.check(c.alice, bob.Said)
+	c.check(c.bob, alice.Said)
+}
+
+func (c *conversation) check(p *process, said int) {
+	c.t.Helper()
+	var got labEvent
+	p.await("total", &got)
+	if got.Heard != said || got.Repeated != 0 || got.Overtaken != 0 {
+		c.t.Errorf("of %d messages %d arrived, %d repeated, %d out of order", said, got.Heard, got.Repeated, got.Overtaken)
+	}
+}

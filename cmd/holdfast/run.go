@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/cmd/internal/program"
+	"github.com/seed-67dce94e/holdfast/node"
+	"github.com/seed-67dce94e/holdfast/wire"
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v3"
+)
+
+// appName separates the sessions of this command from those of other programs.
+const appName = "holdfast-cli/1"
+
+// onlineTimeout bounds the wait for a rendezvous server at the start of a verb.
+const onlineTimeout = 10 * time.Second
+
+type streams struct {
+	in  io.Reader
+	out io.Writer
+	err io.Writer
+}
+
+// A run is one invocation of a verb: the flags that all verbs share, and where
+// results and logs go.
+type run struct {
+	streams
+	print   *printer
+	log     *logrus.Logger
+	servers []string
+	keyFile string
+	listen  string
+	json    bool
+}
+
+func newRun(s streams, cmd *cli.Command) *run {
+	asJSON := cmd.Bool("json")
+	return &run{
+		streams: s,
+		print:   &printer{w: s.out, json: asJSON},
+		log:     program.Logger(s.err, cmd.Bool("verbose"), asJSON),
+		servers: cmd.StringSlice("server"),
+		keyFile: cmd.String("key"),
+		listen:  cmd.String("listen"),
+		json:    asJSON,
+	}
+}
+
+// verb makes the action of a verb that takes between low and high arguments.
+func verb(s streams, low, high int, do func(context.Context, *cli.Command, *run) error) cli.ActionFunc {
+	return func(ctx context.Context, cmd *cli.Command) error {
+		switch n := cmd.Args().Len(); {
+		case n < low:
+			return program.Misused("%s: missing argument: want %s", cmd.Name, cmd.ArgsUsage)
+		case n > high:
+			return program.Misused("%s: unexpected argument %q", cmd.Name, cmd.Args().Get(high))
+		}
+		return do(ctx, cmd, newRun(s, cmd))
+	}
+}
+
+// identity returns the key that others know this user by.
+func (r *run) identity() (node.Key, error) { return program.Key(r.keyFile, "key") }
+
+// guest returns the key given with --key, else a fresh one: a verb that only
+// calls needs no name, and must not take the place of a verb that listens under
+// the user's own.
+func (r *run) guest() (node.Key, error) {
+	if r.keyFile == "" {
+		return node.NewKey()
+	}
+	return r.identity()
+}
+
+// node starts a node under the key. The trace may be nil.
+func (r *run) node(key node.Key, trace *node.Trace) (*node.Node, error) {
+	for _, s := range r.servers {
+		if _, err := wire.ParseServer(s); err != nil {
+			return nil, program.Misused("--server: %v", err)
+		}
+	}
+	n, err := node.Listen(&node.Config{
+		Key:        key,
+		App:        appName,
+		Addr:       r.listen,
+		Rendezvous: r.servers,
+		Trace:      trace,
+		Logger:     r.log,
+	})
+	if err != nil && r.listen != "" {
+		return nil, program.Hint(err, "is --listen %s an address of this machine, with a port that is free?", r.listen)
+	}
+	return n, err
+}
+
+// online waits until a server knows the node, if any server was named.
+func (r *run) online(ctx context.Context, n *node.Node) error {
+	if len(r.servers) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, onlineTimeout)
+	defer cancel()
+	err := n.WaitOnline(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return program.Hint(fmt.Errorf("no answer from the rendezvous server: %w", err), "is the server running, and its UDP port open?")
+	}
+	return err
+}
+
+// A printer writes results: a line for people or a JSON object for machines.
+type printer struct {
+	w    io.Writer
+	json bool
+
+	mu sync.Mutex
+}
+
+// result prints v, whose String method is the line for people. An empty line is
+// not printed.
+func (p *printer) result(v fmt.Stringer) {
+	line := v.String()
+	if p.json {
+		b, err := json.Marshal(v)
+		if err != nil {
+			panic(err) // v is one of our own plain structs
+		}
+		line = string(b)
+	}
+	if line == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintln(p.w, line)
+}
+
+// milliseconds is how results give a duration to machines.
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(time.Microsecond)) / float64(time.Millisecond)
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/cmd/internal/program"
+	"github.com/seed-67dce94e/holdfast/node"
+	"github.com/seed-67dce94e/holdfast/session"
+)
+
+// A service is what the listening verb does for those who call. The caller names
+// it in the first message of the session, so that a ping which meets a chat is
+// told so.
+type service string
+
+const (
+	echoService service = "echo"
+	chatService service = "chat"
+	fileService service = "file"
+)
+
+// Channels of every service.
+const (
+	helloChannel uint16 = iota // the service's name, and nothing else
+	dataChannel
+)
+
+// Close codes.
+const (
+	closeDone uint64 = iota
+	closeWrongService
+	closeRefused
+)
+
+const helloTimeout = 10 * time.Second
+
+// parsePeer reads a PEER argument.
+func parsePeer(arg string) (node.Ticket, error) {
+	t, err := node.ParseTicket(arg)
+	if err != nil {
+		return t, program.Misused("PEER: %v", err)
+	}
+	return t, nil
+}
+
+// call opens a session with the peer and asks for the service.
+func (r *run) call(ctx context.Context, n *node.Node, peer node.Ticket, s service) (*node.Conn, error) {
+	switch {
+	case peer.Peer == n.ID():
+		return nil, program.Hint(session.ErrSelf, "give one of the two another identity with --key")
+	case len(r.servers) == 0 && len(peer.Servers) == 0 && len(peer.Addrs) == 0:
+		return nil, program.Misused("a peer ID alone does not say where the peer is: add --server, or use the ticket that the peer prints")
+	}
+	c, err := n.DialTicket(ctx, peer)
+	if err != nil {
+		return nil, explainDial(err)
+	}
+	if err := c.Channel(helloChannel, nil).Send(ctx, []byte(s)); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func explainDial(err error) error {
+	switch {
+	case errors.Is(err, node.ErrPeerAbsent):
+		return program.Hint(err, "is the other side running, and using the same rendezvous server?")
+	case errors.Is(err, node.ErrOffline):
+		return program.Hint(err, "is the rendezvous server running, and its UDP port open?")
+	case errors.Is(err, node.ErrHandshakeTimeout), errors.Is(err, context.DeadlineExceeded):
+		return program.Hint(err, "is the other side still running? A server lets both sides find each other again when addresses change")
+	}
+	return err
+}
+
+// serve accepts sessions until ctx ends, and runs handle for each that asks for
+// the service. It returns when every handle has.
+func (r *run) serve(ctx context.Context, n *node.Node, s service, handle func(context.Context, *node.Conn)) error {
+	var handlers sync.WaitGroup
+	defer handlers.Wait()
+	for {
+		c, err := n.Accept(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		handlers.Go(func() {
+			if err := greet(ctx, c, s); err != nil {
+				r.log.WithField("peer", c.Peer().Short()).WithError(err).Warn("refused a session")
+				return
+			}
+			handle(ctx, c)
+			c.Close()
+		})
+	}
+}
+
+// greet reads the caller's hello and closes the session if it asks for another
+// service.
+func greet(ctx context.Context, c *node.Conn, s service) error {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	m, err := c.Channel(helloChannel, nil).Recv(ctx)
+	if err != nil {
+		c.Close()
+		return err
+	}
+	if service(m.Data) != s {
+		c.CloseWith(closeWrongService, fmt.Sprintf("this peer offers %s", s))
+		return fmt.Errorf("the peer asked for %q, not %q", program.Printable(string(m.Data)), s)
+	}
+	return nil
+}
+
+// ended turns the end of a session into the error of a verb: none if the peer
+// was done.
+func ended(err error) error {
+	if c, ok := errors.AsType[*node.CloseError](err); ok && c.Remote {
+		if c.Code == closeDone {
+			return nil
+		}
+		return fmt.Errorf("the peer closed the session: %s", program.Printable(c.Reason))
+	}
+	return err
+}
+
+// online is the result that a listening verb prints first: how to reach it.
+type online struct {
+	Event  string      `json:"event"`
+	ID     node.PeerID `json:"id"`
+	Ticket node.Ticket `json:"ticket"`
+
+	invite string // what the other side is to type, before the ticket
+}
+
+func (o online) String() string {
+	return fmt.Sprintf("ready; on the other machine run:\n\n   %s %s\n", o.invite, o.Ticket)
+}
+
+// announce waits until the node can be found, and prints its ticket.
+func (r *run) announce(ctx context.Context, n *node.Node, invite string) error {
+	if err := r.online(ctx, n); err != nil {
+		return err
+	}
+	r.print.result(online{Event: "online", ID: n.ID(), Ticket: ticket(n), invite: invite})
+	return nil
+}
+
+// ticket returns the node's ticket, with the addresses it was bound to if it was
+// bound to any in particular.
+func ticket(n *node.Node) node.Ticket {
+	t := n.Ticket()
+	if addr := n.LocalAddr(); len(t.Addrs) == 0 && addr.IsValid() && !addr.Addr().IsUnspecified() {
+		t.Addrs = append(t.Addrs, addr)
+	}
+	return t
+}

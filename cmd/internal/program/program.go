@@ -1,0 +1,139 @@
+// Package program holds what the commands share: how they start and stop, how
+// they say what went wrong, and where they keep their keys.
+//
+// Results go to standard output, everything else to standard error. A command
+// ends with 0, with 1 when it failed, or with 2 when it was misused.
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v3"
+)
+
+// Exit codes.
+const (
+	ExitOK     = 0
+	ExitFailed = 1
+	ExitMisuse = 2
+)
+
+// Main runs the command with the arguments of the process and exits. An
+// interrupt or a termination signal cancels the command's context, so that it
+// can say goodbye; a second one ends the process at once.
+func Main(cmd *cli.Command) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(Run(ctx, cmd, os.Args))
+}
+
+// Run runs the command and returns its exit code, after telling cmd.ErrWriter
+// (or standard error) about the error, if any.
+func Run(ctx context.Context, cmd *cli.Command, args []string) int {
+	if cmd.ErrWriter == nil {
+		cmd.ErrWriter = os.Stderr
+	}
+	cmd.ExitErrHandler = func(context.Context, *cli.Command, error) {} // the errors are reported below
+	reportMisuse(cmd)
+	err := cmd.Run(ctx, args)
+	if err == nil {
+		return ExitOK
+	}
+	report(cmd.ErrWriter, cmd.Name, err)
+	if _, ok := errors.AsType[*UsageError](err); ok {
+		return ExitMisuse
+	}
+	return ExitFailed
+}
+
+// reportMisuse turns the parser's complaints into usage errors, for the command
+// and every verb of it: the handler is not inherited.
+func reportMisuse(cmd *cli.Command) {
+	cmd.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error {
+		if _, ok := errors.AsType[*UsageError](err); ok {
+			return err
+		}
+		return &UsageError{err.Error()}
+	}
+	for _, verb := range cmd.Commands {
+		reportMisuse(verb)
+	}
+}
+
+func report(w io.Writer, name string, err error) {
+	text := err.Error()
+	if errors.Is(err, context.Canceled) {
+		text = "interrupted"
+	}
+	fmt.Fprintf(w, "%s: error: %s\n", name, text)
+	if h, ok := errors.AsType[*hintedError](err); ok {
+		fmt.Fprintf(w, "%s: hint: %s\n", name, h.hint)
+	} else if _, ok := errors.AsType[*UsageError](err); ok {
+		fmt.Fprintf(w, "%s: hint: see \"%s help\"\n", name, name)
+	}
+}
+
+// A UsageError says that the command line makes no sense. It ends the program
+// with [ExitMisuse].
+type UsageError struct{ What string }
+
+func (e *UsageError) Error() string { return e.What }
+
+// Misused returns a [UsageError].
+func Misused(format string, args ...any) error {
+	return &UsageError{fmt.Sprintf(format, args...)}
+}
+
+type hintedError struct {
+	err  error
+	hint string
+}
+
+func (e *hintedError) Error() string { return e.err.Error() }
+func (e *hintedError) Unwrap() error { return e.err }
+
+// Hint adds to err what the person in front of the program can do about it.
+func Hint(err error, format string, args ...any) error {
+	return &hintedError{err, fmt.Sprintf(format, args...)}
+}
+
+// Logger returns a logger that writes to w: warnings alone, or everything if
+// verbose, as JSON if asked.
+func Logger(w io.Writer, verbose, asJSON bool) *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(w)
+	log.SetLevel(logrus.WarnLevel)
+	if verbose {
+		log.SetLevel(logrus.DebugLevel)
+	}
+	if asJSON {
+		log.SetFormatter(&logrus.JSONFormatter{})
+	} else {
+		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: "15:04:05.000"})
+	}
+	return log
+}
+
+// Printable returns s without the control characters that could move the cursor
+// of a terminal or start an escape sequence: s may come from a stranger.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || isBidiControl(r) {
+			return '\ufffd'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\ufffd"))
+}
+
+// isBidiControl tells the characters that make text look like other text.
+func isBidiControl(r rune) bool {
+	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}

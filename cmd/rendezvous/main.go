@@ -1,0 +1,114 @@
+// Command rendezvous runs a rendezvous server: it introduces peers to each other
+// so that they can connect directly, and relays for those that cannot.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/seed-67dce94e/holdfast/cmd/internal/program"
+	"github.com/seed-67dce94e/holdfast/rendezvous"
+	"github.com/seed-67dce94e/holdfast/wire"
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v3"
+)
+
+func main() { program.Main(command(os.Stdout, os.Stderr)) }
+
+const description = `Nodes are given the line that the server prints, hf1...@host:port: the key that
+it proves to have, and its address. The key file is the server's identity: keep
+it, or every node has to be told anew. The server holds nothing else on disk. It
+cannot read or forge what it relays.
+
+Open the UDP port to the world. On an interrupt or SIGTERM the server tells its
+nodes and leaves; sessions that are direct do not notice.
+
+Examples:
+   rendezvous --public-host rendezvous.example
+   rendezvous --listen 127.0.0.1:3478 --key ./rendezvous.key --verbose`
+
+func command(stdout, stderr io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:        "rendezvous",
+		Usage:       "introduce peers to each other, and relay for those that cannot connect",
+		Version:     program.Version(),
+		Description: description,
+		Writer:      stdout,
+		ErrWriter:   stderr,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "listen", Value: ":3478", Usage: "UDP `ADDRESS` to serve, as host:port", Sources: cli.EnvVars("RENDEZVOUS_LISTEN")},
+			&cli.StringFlag{Name: "key", Usage: "identity `FILE`, made if absent (default: in the user's state directory)", Sources: cli.EnvVars("RENDEZVOUS_KEY"), TakesFile: true},
+			&cli.StringFlag{Name: "public-host", Usage: "`HOST` that nodes reach the server by: a DNS name or an address", Sources: cli.EnvVars("RENDEZVOUS_PUBLIC_HOST")},
+			&cli.BoolFlag{Name: "json", Usage: "print and log JSON"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log registrations and introductions"},
+		},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if cmd.Args().Present() {
+				return program.Misused("unexpected argument %q", cmd.Args().First())
+			}
+			log := program.Logger(stderr, cmd.Bool("verbose"), cmd.Bool("json"))
+			return serve(ctx, cmd, stdout, log)
+		},
+	}
+}
+
+// serve runs the server until ctx ends, and then lets it take its leave.
+func serve(ctx context.Context, cmd *cli.Command, stdout io.Writer, log *logrus.Logger) (err error) {
+	key, err := program.Key(cmd.String("key"), "rendezvous.key")
+	if err != nil {
+		return err
+	}
+	s, err := rendezvous.Listen(&rendezvous.Config{Addr: cmd.String("listen"), Key: key, Logger: log})
+	if err != nil {
+		return program.Hint(err, "is --listen %s an address of this machine, with a port that is free?", cmd.String("listen"))
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	shown, err := public(s.Server(), cmd.String("public-host"))
+	if err != nil {
+		return err
+	}
+	if err := announce(stdout, shown, cmd.Bool("json")); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	log.Info("leaving")
+	return nil
+}
+
+// public returns the server as nodes are to be told of it: under the host that
+// they reach it by, and the port that it is bound to.
+func public(s wire.Server, host string) (wire.Server, error) {
+	bound, port, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		return s, err
+	}
+	if host == "" {
+		host = bound
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		if host, err = os.Hostname(); err != nil {
+			return s, program.Hint(err, "say how nodes reach the server with --public-host")
+		}
+	}
+	shown, err := wire.ParseServer(wire.Server{ID: s.ID, Addr: net.JoinHostPort(host, port)}.String())
+	if err != nil {
+		return s, program.Misused("--public-host: %v", err)
+	}
+	return shown, nil
+}
+
+func announce(stdout io.Writer, s wire.Server, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(stdout).Encode(struct {
+			Event  string      `json:"event"`
+			Server wire.Server `json:"server"`
+		}{"online", s})
+	}
+	_, err := fmt.Fprintf(stdout, "%s\n", s)
+	return err
+}

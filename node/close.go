@@ -1,0 +1,105 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session"
+)
+
+// Close takes leave of every peer: what was sent reliably is delivered first, if
+// that takes no longer than 5 s. Calls that wait return ErrClosed. When it
+// returns, the sockets are closed and nothing of the node runs any more, except
+// for a Handler or hook that has not returned.
+func (n *Node) Close() error {
+	n.closeOnce.Do(n.shutDown)
+	<-n.closed
+	return nil
+}
+
+// deliverTimeout leaves part of closeTimeout to what follows delivery.
+const deliverTimeout = closeTimeout - 500*time.Millisecond
+
+func (n *Node) shutDown() {
+	defer close(n.closed)
+	limit, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	delivery, cancel := context.WithTimeout(limit, deliverTimeout)
+	defer cancel()
+
+	n.rebinding.Lock() // no socket is opened from here on
+	close(n.closing)
+	n.rebinding.Unlock()
+	for _, s := range n.shards {
+		s.sayGoodbye()
+	}
+	for _, s := range n.shards {
+		s.waitEmpty(delivery)
+	}
+	for _, s := range n.shards {
+		s.shut()
+	}
+	n.stop()
+	n.running.Wait()
+	for _, s := range n.shards {
+		s.dispatch.join(limit)
+	}
+}
+
+// sayGoodbye ends the dials and begins to close every session.
+func (s *shard) sayGoodbye() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, list := range s.dials {
+		for _, d := range append([]*dial(nil), list...) {
+			d.giveUp(ErrClosed)
+		}
+	}
+	for c := range s.conns {
+		c.closeWhenSent(CodeGoodbye, "")
+	}
+	if s.reach != nil {
+		s.reach.online.wake()
+	}
+}
+
+// waitEmpty waits until every session has ended.
+func (s *shard) waitEmpty(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.conns) > 0 {
+		if s.wait(ctx, &s.emptied) != nil {
+			return
+		}
+	}
+}
+
+// shut ends what is left, and everything that runs.
+func (s *shard) shut() {
+	s.drive(func(now session.Time) {
+		for c := range s.conns {
+			c.sess.Close(now, CodeGoodbye, "")
+		}
+		if s.reach != nil {
+			s.reach.hangUp(now)
+		}
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.timer.Stop()
+	s.sockets.close()
+	s.dispatch.stop()
+}
+
+// join waits until the dispatcher has told everything. A Handler that does not
+// return cannot hold it up for ever.
+func (d *dispatcher) join(ctx context.Context) {
+	if d.off {
+		return
+	}
+	select {
+	case <-d.exited:
+	case <-ctx.Done():
+	}
+}

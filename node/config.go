@@ -1,0 +1,128 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session"
+	"github.com/seed-67dce94e/holdfast/wire"
+	"github.com/sirupsen/logrus"
+)
+
+// A Config sets up a node. Nil and the zero value both work. It must not be
+// changed after Listen.
+type Config struct {
+	// Key is the identity. If zero, a new one for this run.
+	Key Key
+	// App separates applications: sessions open only between nodes that name
+	// the same one. If empty, "".
+	App string
+	// Addr is the UDP address to bind, as host:port. If the host is empty, all
+	// addresses of both families; if the port is 0, any. If empty, ":0".
+	Addr string
+	// PacketConn, if not nil, is the socket to use in place of Addr. The node
+	// closes it.
+	PacketConn net.PacketConn
+	// Rendezvous names the servers that introduce peers and relay for them, each
+	// as "hf1...@host:port". If empty, Dial knows no way to find a peer.
+	Rendezvous []string
+	// STUN names further servers to learn public addresses from, each as
+	// host:port. If empty, the rendezvous servers alone.
+	STUN []string
+	// ServeSTUN makes the node answer binding requests (RFC 8489) on its socket,
+	// as rendezvous servers do.
+	ServeSTUN bool
+	// Allow, if not nil, says whether a peer may open a session. It is called
+	// with a lock held and must return at once. A refused peer meets silence.
+	Allow func(PeerID) bool
+	// MaxDatagram is the largest UDP payload to send, in bytes. If zero,
+	// whatever the path carries.
+	MaxDatagram int
+	// MaxMessage is the largest message to accept, in bytes. If zero, 16 MiB.
+	MaxMessage int
+	// IdleTimeout ends a session that hears nothing. If zero, 30 s. If
+	// negative, never.
+	IdleTimeout time.Duration
+	// KeepAlive is the longest that a session stays silent. If zero, 15 s. If
+	// negative, it may stay silent for ever, and NAT mappings are lost.
+	KeepAlive time.Duration
+	// ResumeTime is how long a session without any path waits for a new one,
+	// keeping its messages. If zero, 60 s.
+	ResumeTime time.Duration
+	// MaxSessions bounds the sessions of each shard. If zero, 65536.
+	MaxSessions int
+	// Handler, if not nil, is told of sessions and messages in place of Accept
+	// and Recv, for programs with very many sessions.
+	Handler Handler
+	// Trace, if not nil, holds hooks for watching the node at work.
+	Trace *Trace
+	// Logger receives the few events that an operator may act on. If nil, none.
+	Logger logrus.FieldLogger
+	// NoRelay keeps sessions off the rendezvous servers' relays, except for the
+	// handshake of a Dial.
+	NoRelay bool
+	// Shards is the number of sockets on the one port, each with sessions,
+	// timers and a lock of its own, for servers with many cores. If zero, 1.
+	Shards int
+}
+
+// shardsMax is bounded by the first byte of a connection ID, which names the
+// shard.
+const shardsMax = 64
+
+// datagramMax is the largest UDP payload there is over IPv4.
+const datagramMax = 65507
+
+// datagramMin is the smallest that every path must carry (SPEC: 1200 bytes).
+const datagramMin = 1200
+
+func (c *Config) withDefaults() (Config, error) {
+	var d Config
+	if c != nil {
+		d = *c
+	}
+	if d.Shards == 0 {
+		d.Shards = 1
+	}
+	switch {
+	case d.Shards < 0 || d.Shards > shardsMax:
+		return d, fmt.Errorf("node: Config.Shards is %d, want 0 to %d", d.Shards, shardsMax)
+	case d.Shards > 1 && d.PacketConn != nil:
+		return d, fmt.Errorf("node: Config.PacketConn serves one shard, Config.Shards asks for %d", d.Shards)
+	case d.MaxDatagram != 0 && (d.MaxDatagram < datagramMin || d.MaxDatagram > datagramMax):
+		return d, fmt.Errorf("node: Config.MaxDatagram is %d, want 0 or %d to %d", d.MaxDatagram, datagramMin, datagramMax)
+	case d.MaxMessage < 0:
+		return d, fmt.Errorf("node: Config.MaxMessage is negative: %d", d.MaxMessage)
+	case d.ResumeTime < 0:
+		return d, fmt.Errorf("node: Config.ResumeTime is negative: %v", d.ResumeTime)
+	case d.MaxSessions < 0:
+		return d, fmt.Errorf("node: Config.MaxSessions is negative: %d", d.MaxSessions)
+	case len(d.Rendezvous) > wire.MaxTicketServers:
+		return d, fmt.Errorf("node: Config.Rendezvous has %d servers, want at most %d", len(d.Rendezvous), wire.MaxTicketServers)
+	}
+	if d.Key.IsZero() {
+		var err error
+		if d.Key, err = NewKey(); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// session returns the configuration of the core of one shard.
+func (c *Config) session(shard int) session.Config {
+	return session.Config{
+		Key:         c.Key.secret,
+		App:         c.App,
+		Allow:       c.Allow,
+		MaxDatagram: c.MaxDatagram,
+		MaxMessage:  c.MaxMessage,
+		IdleTimeout: c.IdleTimeout,
+		KeepAlive:   c.KeepAlive,
+		ResumeTime:  c.ResumeTime,
+		MaxSessions: c.MaxSessions,
+		Shard:       uint8(shard),
+		Shards:      uint8(c.Shards),
+	}
+}

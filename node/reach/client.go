@@ -1,0 +1,169 @@
+package reach
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/seed-67dce94e/holdfast/node/limit"
+	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// Config sets up a client. It must not be changed after New.
+type Config struct {
+	// Self is the node's own peer ID.
+	Self wire.PeerID
+	// Servers are the rendezvous servers to stay registered with, at most
+	// MaxServers.
+	Servers []wire.Server
+	// Known reports whether the node has an established session with a peer. It
+	// must not call back into the client.
+	Known func(wire.PeerID) bool
+}
+
+// Limits. The budget for what a server may make the node do is here too.
+const (
+	MaxServers = 16 // Config.Servers and those added later
+	MaxHosts   = 6  // host addresses told to servers, out of wire.MaxCandidates
+	MaxSTUN    = 4  // STUN servers queried, beside the rendezvous servers
+
+	maxOwn     = 64 // introductions the application waits for
+	maxInvited = 8  // introductions that servers began
+	maxLinks   = 65536
+)
+
+// A Client is the reach of one node. Its methods must not be called
+// concurrently. After each method that takes the time, drain Next.
+type Client struct {
+	cfg     Config
+	rand    *rand.ChaCha8
+	now     clock.Time // of the last input
+	actions []Action
+	first   int // of actions, not yet returned by Next
+
+	servers       []server
+	introductions []*introduction // in the order in which they began
+	probes        limit.Bucket    // of introductions that servers began
+	links         linkTable
+	hosts         []Host
+	stun          []stunServer
+	seen          []sighting
+	refreshAt     clock.Time // Never if no server has to hear of changed addresses
+}
+
+// A Host is an address of one of the node's own interfaces.
+type Host struct {
+	Addr   netip.AddrPort // where the node's socket is reachable on the interface
+	OnLink netip.Prefix   // which addresses share the link; the zero Prefix if unknown
+}
+
+// New returns a client that behaves the same for the same inputs and seed. The
+// first HandleTimeout makes it dial its servers.
+func New(cfg Config, seed [32]byte) *Client {
+	c := &Client{cfg: cfg, rand: rand.NewChaCha8(seed), refreshAt: clock.Never}
+	c.links.init(maxLinks)
+	for _, s := range cfg.Servers[:min(len(cfg.Servers), MaxServers)] {
+		c.servers = append(c.servers, server{Server: s})
+	}
+	return c
+}
+
+// Next returns the next action, or false if there is none for now.
+func (c *Client) Next() (Action, bool) {
+	if c.first == len(c.actions) {
+		clear(c.actions)
+		c.actions, c.first = c.actions[:0], 0
+		return Action{}, false
+	}
+	a := c.actions[c.first]
+	c.first++
+	return a, true
+}
+
+// Deadline returns when HandleTimeout is due next, or clock.Never.
+func (c *Client) Deadline() clock.Time {
+	d := c.refreshAt
+	for i := range c.servers {
+		d = min(d, c.servers[i].deadline())
+	}
+	for i := range c.stun {
+		d = min(d, c.stun[i].at)
+	}
+	for _, in := range c.introductions {
+		d = min(d, in.deadline())
+	}
+	return d
+}
+
+// HandleTimeout does what is due by now.
+func (c *Client) HandleTimeout(now clock.Time) {
+	c.now = now
+	if c.refreshAt <= now {
+		c.registerAll()
+	}
+	for i := range c.servers {
+		c.timeoutServer(i)
+	}
+	for i := range c.stun {
+		c.timeoutSTUN(&c.stun[i])
+	}
+	c.timeoutIntroductions()
+}
+
+// SetHosts replaces the node's own interface addresses. Servers hear of a change
+// shortly after.
+func (c *Client) SetHosts(now clock.Time, hosts []Host) {
+	c.now = now
+	c.hosts = append(c.hosts[:0], hosts...)
+	c.refreshSoon()
+}
+
+// Moved tells the client that the node's socket or network has changed: what is
+// known of addresses is no longer true, and servers that were unreachable may be
+// reachable now.
+func (c *Client) Moved(now clock.Time) {
+	c.now = now
+	c.seen = nil
+	for i := range c.servers {
+		c.servers[i].observed = netip.AddrPort{}
+		c.retryNow(i)
+	}
+	for i := range c.stun {
+		c.stun[i].restart(now)
+	}
+	c.refreshSoon()
+}
+
+func (c *Client) act(a Action) { c.actions = append(c.actions, a) }
+
+// refreshDelay gathers changes of several addresses into one REGISTER.
+const refreshDelay = 50 * time.Millisecond
+
+func (c *Client) refreshSoon() { c.refreshAt = min(c.refreshAt, c.now.Add(refreshDelay)) }
+
+// candidates returns the node's own candidates in the order in which a peer
+// should try them.
+func (c *Client) candidates() (list wire.Candidates) {
+	for _, a := range c.Reflexive() {
+		list.Add(wire.Candidate{Kind: wire.CandidateReflexive, Addr: a})
+	}
+	for _, h := range c.hosts[:min(len(c.hosts), MaxHosts)] {
+		list.Add(wire.Candidate{Kind: wire.CandidateHost, Addr: h.Addr})
+	}
+	return list
+}
+
+func (c *Client) newUUID() uuid.UUID {
+	var id uuid.UUID
+	c.rand.Read(id[:]) // never fails
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// jitter returns d, up to a fifth longer or shorter.
+func (c *Client) jitter(d time.Duration) time.Duration {
+	return d*4/5 + time.Duration(c.rand.Uint64()%uint64(d*2/5+1))
+}

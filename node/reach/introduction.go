@@ -1,0 +1,285 @@
+package reach
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/seed-67dce94e/holdfast/node/limit"
+	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// Timing of introductions.
+const (
+	freshLifetime   = 10 * time.Second // an introduction for a dial
+	liveLifetime    = 60 * time.Second // one for a session that lives on
+	invitedLifetime = 5 * time.Second  // one that a server began
+	serverPatience  = time.Second      // then another server is asked as well
+	roundPatience   = 3 * time.Second  // then servers that did not answer are asked again
+	retryMin        = 250 * time.Millisecond
+	retryMax        = 5 * time.Second
+	startMax        = 2 * time.Second      // the latest start that a server may order
+	probeGap        = 2 * time.Millisecond // between the candidates of one peer
+	probeTime       = 1600 * time.Millisecond
+)
+
+// probeRate is how often introductions that servers began may come to probing.
+var probeRate = limit.Rate{PerSecond: 2, Burst: maxInvited}
+
+// A phase says what an introduction waits for.
+//
+//	                   PUNCH         start            established
+//	Introduce -> asking -----> timed ------> held ---------------> probing -> over
+//	                |            ^                                    |
+//	                |            PUNCH of a peer's introduction       +- PUNCH of another server adds candidates
+//	                +-> Failed when every server refuses, or time is up
+type phase uint8
+
+const (
+	asking  phase = iota // a server's answer
+	timed                // the synchronised start
+	held                 // keys: the start has passed, the session is not established
+	probing              // the last probe
+)
+
+type introduction struct {
+	id      uuid.UUID
+	peer    wire.PeerID
+	own     bool // the application waits for it; otherwise a server began it
+	fresh   bool
+	phase   phase
+	at      clock.Time // when the phase has something to do; Never if it waits for an event
+	expires clock.Time // when asking or held ends
+
+	round round
+
+	candidates []netip.AddrPort
+	probed     int // of candidates
+}
+
+// A round asks each server that is online once.
+type round struct {
+	asked, refused uint32 // sets of servers
+	ends           clock.Time
+	retryAfter     time.Duration // the shortest that a refusal asked for; 0 if waiting would not help
+	err            error         // the last refusal
+	failed         int           // rounds before this one
+}
+
+func (r *round) next(now clock.Time) {
+	*r = round{failed: r.failed + 1, err: r.err, ends: now.Add(roundPatience)}
+}
+
+func (in *introduction) deadline() clock.Time {
+	if in.phase == asking || in.phase == held {
+		return min(in.at, in.expires)
+	}
+	return in.at
+}
+
+// Introduce asks for an introduction to a peer. If fresh, there is no session
+// with it yet. It returns the ID under which all three parties log the
+// introduction. OpenRelay and Probe actions follow, or Failed.
+func (c *Client) Introduce(now clock.Time, peer wire.PeerID, fresh bool) (uuid.UUID, error) {
+	c.now = now
+	if peer == c.cfg.Self {
+		return uuid.Nil, ErrSelf
+	}
+	if len(c.servers) == 0 {
+		return uuid.Nil, ErrNoRendezvous
+	}
+	own := 0
+	for _, in := range c.introductions {
+		if in.own && in.peer == peer && in.phase < probing {
+			return in.id, nil
+		}
+		if in.own {
+			own++
+		}
+	}
+	if own >= maxOwn {
+		return uuid.Nil, ErrLimit
+	}
+	in := &introduction{id: c.newUUID(), peer: peer, own: true, fresh: fresh, at: now, expires: now.Add(liveLifetime)}
+	if fresh {
+		in.expires = now.Add(freshLifetime)
+	}
+	c.introductions = append(c.introductions, in)
+	c.timeoutIntroductions()
+	return in.id, nil
+}
+
+// Abandon ends the node's own introductions to a peer without a Failed action.
+func (c *Client) Abandon(peer wire.PeerID) {
+	c.filterIntroductions(func(in *introduction) bool { return !in.own || in.peer != peer })
+}
+
+// PeerUp reports that a session with the peer is established.
+func (c *Client) PeerUp(now clock.Time, peer wire.PeerID) {
+	c.now = now
+	for _, in := range c.introductions {
+		if in.peer == peer && in.phase == held {
+			in.at = now
+		}
+	}
+	c.timeoutIntroductions()
+}
+
+func (c *Client) timeoutIntroductions() { c.filterIntroductions(c.advance) }
+
+func (c *Client) filterIntroductions(keep func(*introduction) bool) {
+	kept := c.introductions[:0]
+	for _, in := range c.introductions {
+		if keep(in) {
+			kept = append(kept, in)
+		}
+	}
+	clear(c.introductions[len(kept):])
+	c.introductions = kept
+}
+
+// advance does what is due in an introduction and reports whether it goes on.
+func (c *Client) advance(in *introduction) bool {
+	if in.deadline() > c.now {
+		return true
+	}
+	switch in.phase {
+	case asking:
+		return c.ask(in)
+	case timed, held:
+		return c.start(in)
+	}
+	return c.probe(in)
+}
+
+// ask sends INTRODUCE to the nearest server not yet asked in this round.
+func (c *Client) ask(in *introduction) bool {
+	if in.expires <= c.now {
+		return c.fail(in)
+	}
+	r := &in.round
+	if r.asked != 0 && r.ends <= c.now {
+		r.next(c.now)
+	}
+	i, online := c.nearest(r.asked)
+	switch {
+	case i >= 0:
+		c.askServer(in, i)
+	case online == 0:
+		in.at = clock.Never // until a server is online
+	case r.asked != r.refused:
+		in.at = r.ends
+	case in.fresh && r.retryAfter == 0:
+		return c.fail(in)
+	default:
+		wait := max(r.retryAfter, min(retryMin<<min(r.failed, 10), retryMax))
+		r.next(c.now)
+		in.at = c.now.Add(c.jitter(wait))
+	}
+	return true
+}
+
+// nearest returns the nearest server that is online and not in the set, or -1,
+// and how many are online.
+func (c *Client) nearest(except uint32) (best, online int) {
+	best = -1
+	for i := range c.servers {
+		s := &c.servers[i]
+		if s.state != Online {
+			continue
+		}
+		online++
+		if except>>i&1 == 0 && (best < 0 || s.rtt < c.servers[best].rtt) {
+			best = i
+		}
+	}
+	return best, online
+}
+
+func (c *Client) askServer(in *introduction, i int) {
+	link := c.LinkFor(i, in.peer)
+	if in.round.asked == 0 {
+		in.round.ends = c.now.Add(roundPatience)
+	}
+	in.round.asked |= 1 << i
+	in.at = c.now.Add(serverPatience)
+	m := wire.Introduce{ID: in.id, Peer: in.peer, Fresh: in.fresh, Candidates: c.candidates()}
+	// The order matters: the server has the introduction before the first
+	// datagram of the session passes through it.
+	c.act(Action{Kind: SendControl, Server: i, ID: in.id, Data: m.Append(nil)})
+	if link != 0 {
+		c.act(Action{Kind: OpenRelay, Server: i, ID: in.id, Peer: in.peer, Link: link})
+	}
+}
+
+func (c *Client) fail(in *introduction) bool {
+	err := in.round.err
+	if err == nil {
+		err = ErrNoRendezvous
+	}
+	c.act(Action{Kind: Failed, ID: in.id, Peer: in.peer, Err: err})
+	return false
+}
+
+func (c *Client) handleRefused(i int, m *wire.Refused) {
+	in := c.ownAsking(i, m.ID)
+	if in == nil || in.peer != m.Peer {
+		return
+	}
+	r := &in.round
+	r.refused |= 1 << i
+	r.err = &RefusedError{Server: c.servers[i].ID, Code: m.Code}
+	if m.RetryAfter != 0 {
+		wait := min(max(time.Duration(m.RetryAfter)*time.Millisecond, retryMin), retryMax)
+		if r.retryAfter == 0 || wait < r.retryAfter {
+			r.retryAfter = wait
+		}
+	}
+	in.at = c.now
+	c.timeoutIntroductions()
+}
+
+// ownAsking returns the introduction with the ID that waits for server i's
+// answer.
+func (c *Client) ownAsking(i int, id uuid.UUID) *introduction {
+	for _, in := range c.introductions {
+		if in.id == id && in.own && in.phase == asking && in.round.asked>>i&1 == 1 {
+			return in
+		}
+	}
+	return nil
+}
+
+// introductionsServerOnline wakes the introductions that wait for a server.
+func (c *Client) introductionsServerOnline() {
+	for _, in := range c.introductions {
+		if in.phase == asking {
+			in.at = min(in.at, c.now)
+		}
+	}
+	c.timeoutIntroductions()
+}
+
+// introductionsServerDown lets introductions ask elsewhere, and the server again
+// when it is back.
+func (c *Client) introductionsServerDown(i int) {
+	for _, in := range c.introductions {
+		if in.phase == asking && in.round.asked>>i&1 == 1 {
+			in.round.asked &^= 1 << i
+			in.round.refused &^= 1 << i
+			in.at = c.now
+		}
+	}
+	c.timeoutIntroductions()
+}
+
+// awaited reports whether the application waits for an introduction.
+func (c *Client) awaited() bool {
+	for _, in := range c.introductions {
+		if in.own && in.phase == asking {
+			return true
+		}
+	}
+	return false
+}

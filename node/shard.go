@@ -1,0 +1,251 @@
+package node
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// A shard owns a core, the sockets it speaks through and everything that
+// belongs to its sessions. All of it is guarded by one mutex; what runs:
+//
+//	one goroutine per socket     reads datagrams           ──┐
+//	one timer                    fires at the deadline      ─┼─> drive ─> core
+//	the application's goroutines send, receive, dial, close ─┘
+//	one dispatcher goroutine     calls Handler, Trace and Logger, with no lock held
+//
+// There is no goroutine, timer or channel per session.
+//
+// Nothing reaches the core but through drive, which keeps its law: one change,
+// then drain.
+type shard struct {
+	node  *Node
+	index int
+
+	mu      sync.Mutex
+	core    *session.Endpoint
+	sockets sockets
+	timer   *time.Timer
+	armed   session.Time // when timer fires; session.Never if it does not
+	out     []byte       // what the core puts datagrams into
+	closed  bool         // nothing is sent or received any more
+
+	conns       map[*Conn]struct{} // the application's sessions that have not ended
+	peers       map[PeerID][]*Conn // the same by peer, the oldest first
+	dials       map[PeerID][]*dial
+	refused     []*Conn // that nobody accepts: to be closed
+	emptied     waitList
+	idleWaiters []*waiter
+
+	reach       *rendezvous  // nil except in the first shard
+	stun        *stunService // nil unless the node serves STUN
+	dispatch    dispatcher
+	writeErrors uint64
+}
+
+// datagramBufferLen is room for the largest datagram, or for a batch of smaller ones.
+const datagramBufferLen = 64 << 10
+
+func newShard(n *Node, index int, core *session.Endpoint) *shard {
+	s := &shard{
+		node:  n,
+		index: index,
+		core:  core,
+		armed: session.Never,
+		out:   make([]byte, datagramBufferLen),
+		conns: make(map[*Conn]struct{}),
+		peers: make(map[PeerID][]*Conn),
+		dials: make(map[PeerID][]*dial),
+	}
+	if n.cfg.ServeSTUN {
+		s.stun = newSTUNService()
+	}
+	s.timer = time.AfterFunc(time.Hour, s.handleTimer)
+	s.timer.Stop()
+	return s
+}
+
+// drive makes one change and drains what follows from it: it writes datagrams,
+// hands events to those who wait for them, and arms the timer.
+func (s *shard) drive(change func(now session.Time)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.node.now()
+	change(now)
+	s.drain(now)
+}
+
+// drain takes all that the core has to give. Some of it makes further changes
+// due; each is made once the core is drained, and drained in turn.
+func (s *shard) drain(now session.Time) {
+	for {
+		for d, ok := s.core.NextDatagram(now, s.out); ok; d, ok = s.core.NextDatagram(now, s.out) {
+			s.emit(d)
+		}
+		for ev, ok := s.core.NextEvent(); ok; ev, ok = s.core.NextEvent() {
+			s.handleEvent(now, ev)
+		}
+		if !s.followUp(now) {
+			break
+		}
+	}
+	s.arm(now)
+	s.dispatch.flush()
+}
+
+// followUp makes the changes that draining made due, and reports whether there
+// were any.
+func (s *shard) followUp(now session.Time) bool {
+	made := len(s.refused) > 0
+	for i, c := range s.refused {
+		c.sess.Close(now, CodeBusy, "too many sessions wait to be accepted")
+		s.refused[i] = nil
+	}
+	s.refused = s.refused[:0]
+	if s.reach != nil && !s.closed && s.reach.followUp(now) {
+		made = true
+	}
+	return made
+}
+
+// emit writes what the core put out. A failed write is a lost datagram, which
+// the core repairs like any other.
+func (s *shard) emit(d session.Datagram) {
+	switch {
+	case s.closed:
+	case d.Path.IsRelay():
+		if s.reach != nil {
+			s.reach.relay(d)
+		}
+	default:
+		s.write(d.Data, d.Segment, d.Path.Remote)
+	}
+}
+
+func (s *shard) write(b []byte, segment int, to netip.AddrPort) {
+	sock := s.sockets.to(to.Addr())
+	if sock == nil {
+		s.writeErrors++
+		return
+	}
+	if err := sock.write(b, segment, to); err != nil {
+		s.writeErrors++
+		s.node.writeFailed(err)
+	}
+}
+
+// arm sets the timer to the earliest deadline. A timer that would fire too early
+// is left alone: firing finds nothing due and arms it again, which costs less
+// than moving it at every change.
+func (s *shard) arm(now session.Time) {
+	at := s.deadline()
+	if at >= s.armed || s.closed {
+		return
+	}
+	s.armed = at
+	s.timer.Reset(at.Sub(now))
+}
+
+func (s *shard) deadline() session.Time {
+	at := s.core.Deadline()
+	if s.reach != nil {
+		at = min(at, s.reach.deadline())
+	}
+	return at
+}
+
+func (s *shard) handleTimer() {
+	s.drive(func(now session.Time) {
+		s.armed = session.Never
+		if s.closed {
+			return
+		}
+		if s.core.Deadline() <= now {
+			s.core.HandleTimeout(now)
+		}
+		if s.reach != nil && s.reach.deadline() <= now {
+			s.reach.client.HandleTimeout(now)
+		}
+	})
+}
+
+// receive handles datagrams that arrived together, in one turn of the lock. So
+// acknowledgements are not delayed much, and not sent for each.
+func (s *shard) receive(batch []inbound) {
+	s.drive(func(now session.Time) {
+		for i := range batch {
+			s.handleDatagram(now, batch[i].from, batch[i].data)
+		}
+	})
+}
+
+func (s *shard) handleDatagram(now session.Time, from netip.AddrPort, b []byte) {
+	if s.closed {
+		return
+	}
+	if wire.Classify(b) == wire.KindSTUN {
+		s.handleSTUN(now, from, b)
+		return
+	}
+	s.core.HandleDatagram(now, session.Path{Remote: from}, b)
+}
+
+// handleEvent passes an event of the core on. It makes no change to the core.
+func (s *shard) handleEvent(now session.Time, ev session.Event) {
+	switch owner := ev.Session.User.(type) {
+	case *Conn:
+		owner.handleEvent(ev)
+	case *serverLink:
+		s.reach.handleEvent(now, owner, ev)
+	case *dial:
+		owner.handleEvent(now, ev)
+	case nil:
+		if ev.Kind == session.Established { // a peer opened it
+			s.open(now, ev.Session, nil)
+		}
+	}
+}
+
+// open makes a Conn for a session that is established, and gives it to who
+// dialled the peer, or else to who accepts.
+func (s *shard) open(now session.Time, sess *session.Session, d *dial) {
+	c := newConn(s, sess)
+	s.conns[c] = struct{}{}
+	s.peers[c.peer] = append(s.peers[c.peer], c)
+	if s.reach != nil {
+		s.reach.established(now, c)
+	}
+	switch {
+	case d != nil:
+		d.finish(c)
+	case s.node.cfg.Handler != nil:
+	case !s.node.offer(c):
+		s.refused = append(s.refused, c)
+		return
+	}
+	s.dispatch.connected(c)
+}
+
+// forget drops a session that has ended.
+func (s *shard) forget(c *Conn) {
+	delete(s.conns, c)
+	list := slices.DeleteFunc(s.peers[c.peer], func(x *Conn) bool { return x == c })
+	if s.peers[c.peer] = list; len(list) == 0 {
+		delete(s.peers, c.peer)
+	}
+	if len(s.conns) == 0 {
+		s.emptied.wake()
+	}
+}
+
+// describe says what a path of the core is to people.
+func (s *shard) describe(p session.Path) Path {
+	if !p.IsRelay() || s.reach == nil {
+		return Path{Kind: kindOf(p), Remote: p.Remote}
+	}
+	return s.reach.describe(p.Link)
+}

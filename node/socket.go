@@ -1,0 +1,149 @@
+package node
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+)
+
+// A socket reads and writes datagrams. Addresses are never IPv4-mapped IPv6:
+// otherwise every IPv4 datagram would look like one from elsewhere.
+type socket interface {
+	// read blocks for at least one datagram and returns those that have arrived,
+	// at most batchMax. They are valid until the next read.
+	read() ([]inbound, error)
+	// write sends b as datagrams of segment bytes, the last one perhaps shorter,
+	// or as one if segment is 0.
+	write(b []byte, segment int, to netip.AddrPort) error
+	localAddr() netip.AddrPort
+	buffers() (receive, send int)
+	close() error
+	// retired reports whether close was called: a read error means nothing then.
+	retired() bool
+}
+
+// An inbound datagram.
+type inbound struct {
+	from netip.AddrPort
+	data []byte
+}
+
+// batchMax is how many datagrams are handled in one turn of the lock.
+const batchMax = 32
+
+// sockets are what one shard speaks through: one socket per address family, on
+// one local port, since the port is what NATs map. Either may be missing, or
+// both may be the same.
+type sockets struct{ v4, v6 socket }
+
+func (s sockets) to(a netip.Addr) socket {
+	if a.Is4() {
+		return s.v4
+	}
+	return s.v6
+}
+
+// all returns each socket once.
+func (s sockets) all() []socket {
+	switch {
+	case s.v4 == nil && s.v6 == nil:
+		return nil
+	case s.v4 == nil || s.v4 == s.v6:
+		return []socket{s.v6}
+	case s.v6 == nil:
+		return []socket{s.v4}
+	}
+	return []socket{s.v4, s.v6}
+}
+
+func (s sockets) close() {
+	for _, sock := range s.all() {
+		sock.close() // there is nothing to do about an error
+	}
+}
+
+// segments calls send for each datagram that b holds.
+func segments(b []byte, segment int, send func([]byte) error) (err error) {
+	if segment == 0 {
+		return send(b)
+	}
+	for len(b) > 0 {
+		n := min(segment, len(b))
+		if e := send(b[:n]); e != nil {
+			err = e
+		}
+		b = b[n:]
+	}
+	return err
+}
+
+// unmapped is ap with an IPv4 address as such.
+func unmapped(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// wrapPacketConn makes a socket of one that the application opened.
+func wrapPacketConn(conn net.PacketConn) socket {
+	if udp, ok := conn.(*net.UDPConn); ok {
+		return newUDPSocket(udp)
+	}
+	return newPacketSocket(conn)
+}
+
+// A packetSocket is a socket over any net.PacketConn.
+type packetSocket struct {
+	conn   net.PacketConn
+	buf    []byte
+	one    [1]inbound
+	closed atomic.Bool
+}
+
+func newPacketSocket(conn net.PacketConn) *packetSocket {
+	return &packetSocket{conn: conn, buf: make([]byte, datagramBufferLen)}
+}
+
+func (s *packetSocket) read() ([]inbound, error) {
+	n, addr, err := s.conn.ReadFrom(s.buf)
+	if err != nil {
+		return nil, err
+	}
+	from, err := addrPortOf(addr)
+	if err != nil {
+		return nil, err
+	}
+	s.one[0] = inbound{from: from, data: s.buf[:n]}
+	return s.one[:], nil
+}
+
+func (s *packetSocket) write(b []byte, segment int, to netip.AddrPort) error {
+	addr := net.UDPAddrFromAddrPort(to)
+	return segments(b, segment, func(d []byte) error {
+		_, err := s.conn.WriteTo(d, addr)
+		return err
+	})
+}
+
+func (s *packetSocket) localAddr() netip.AddrPort {
+	ap, _ := addrPortOf(s.conn.LocalAddr())
+	return ap
+}
+
+func (s *packetSocket) buffers() (receive, send int) { return 0, 0 }
+
+func (s *packetSocket) close() error {
+	s.closed.Store(true)
+	return s.conn.Close()
+}
+
+func (s *packetSocket) retired() bool { return s.closed.Load() }
+
+var errNotUDP = errors.New("node: the PacketConn's addresses are not UDP addresses")
+
+func addrPortOf(a net.Addr) (netip.AddrPort, error) {
+	udp, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}, errNotUDP
+	}
+	return unmapped(udp.AddrPort()), nil
+}

@@ -1,0 +1,127 @@
+package node
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/seed-67dce94e/holdfast/node/reach"
+	"github.com/seed-67dce94e/holdfast/session"
+)
+
+// A Status is a snapshot of a node, ready for JSON.
+type Status struct {
+	ID        PeerID           `json:"id"`
+	Addresses []netip.AddrPort `json:"addresses"` // of the local sockets
+	Reflexive []netip.AddrPort `json:"reflexive"` // as servers see the node
+	Servers   []ServerStatus   `json:"servers"`
+	Peers     []PeerStatus     `json:"peers"`
+	Socket    SocketStatus     `json:"socket"`
+}
+
+// A ServerStatus is what a node knows of one of its rendezvous servers.
+type ServerStatus struct {
+	ID       PeerID         `json:"id"`
+	Addr     string         `json:"addr"` // as configured
+	State    ServerState    `json:"state"`
+	RTT      time.Duration  `json:"rtt"`
+	Observed netip.AddrPort `json:"observed"` // this node's address as the server sees it
+}
+
+// A ServerState says how far the session with a rendezvous server has come.
+type ServerState uint8
+
+// Server states.
+const (
+	ServerDown       ServerState = iota // not reachable; tried again by itself
+	ServerConnected                     // a session is open
+	ServerRegistered                    // the server introduces and relays for this node
+)
+
+var serverStateNames = [...]string{"down", "connected", "registered"}
+
+// String returns "down", "connected" or "registered".
+func (s ServerState) String() string {
+	if int(s) < len(serverStateNames) {
+		return serverStateNames[s]
+	}
+	return "unknown"
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (s ServerState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// A PeerStatus is one session of a node.
+type PeerStatus struct {
+	ID      PeerID    `json:"id"`
+	Session uuid.UUID `json:"session"`
+	Path    Path      `json:"path"`
+}
+
+// A SocketStatus counts what the node's sockets met.
+type SocketStatus struct {
+	ReceiveBuffer int                     `json:"receive_buffer"` // bytes the system granted; 0 if unknown
+	SendBuffer    int                     `json:"send_buffer"`
+	ReadErrors    uint64                  `json:"read_errors"`
+	WriteErrors   uint64                  `json:"write_errors"`  // datagrams lost to an error of the system
+	RelayDropped  uint64                  `json:"relay_dropped"` // datagrams for a relay that could not be asked
+	Rebinds       uint64                  `json:"rebinds"`
+	Core          []session.EndpointStats `json:"core"` // of each shard
+}
+
+// Status returns a snapshot of the node.
+func (n *Node) Status() Status {
+	st := Status{ID: n.id}
+	st.Socket.ReadErrors = n.readErrors.Load()
+	st.Socket.Rebinds = n.rebinds.Load()
+	for _, s := range n.shards {
+		s.addStatus(&st)
+	}
+	slices.SortFunc(st.Peers, func(a, b PeerStatus) int { return bytes.Compare(a.Session[:], b.Session[:]) })
+	return st
+}
+
+func (s *shard) addStatus(st *Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sock := range s.sockets.all() {
+		if s.index == 0 { // the others have the same
+			st.Addresses = append(st.Addresses, sock.localAddr())
+			st.Socket.ReceiveBuffer, st.Socket.SendBuffer = sock.buffers()
+		}
+	}
+	st.Socket.WriteErrors += s.writeErrors
+	st.Socket.Core = append(st.Socket.Core, s.core.Stats())
+	for c := range s.conns {
+		path := c.path
+		path.RTT = c.sess.Stats().SmoothedRTT
+		st.Peers = append(st.Peers, PeerStatus{ID: c.peer, Session: c.id, Path: path})
+	}
+	if s.reach != nil {
+		s.reach.addStatus(st)
+	}
+}
+
+func (r *rendezvous) addStatus(st *Status) {
+	st.Socket.RelayDropped = r.dropped
+	st.Reflexive = r.client.Reflexive()
+	for i := range r.client.Servers() {
+		server := r.client.Server(i)
+		st.Servers = append(st.Servers, ServerStatus{
+			ID: server.Server.ID, Addr: server.Server.Addr,
+			State: serverStateOf(server.State), RTT: server.RTT, Observed: server.Observed,
+		})
+	}
+}
+
+func serverStateOf(s reach.ServerState) ServerState {
+	switch s {
+	case reach.Online:
+		return ServerRegistered
+	case reach.Connected:
+		return ServerConnected
+	}
+	return ServerDown
+}

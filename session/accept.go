@@ -1,0 +1,251 @@
+package session
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/handshake"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// Limits on handshakes that strangers begin (SPEC §4).
+const (
+	maxHalfOpen      = 1024
+	underLoadAt      = 128 // half-open sessions from which a cookie is asked for
+	underLoadHold    = time.Second
+	halfOpenPerHost  = 16 // while under load
+	halfOpenLife     = 10 * time.Second
+	respInterval     = 50 * time.Millisecond
+	resetsPerSecond  = 50
+	initRetry        = 200 * time.Millisecond
+	initRetryMax     = time.Second
+	maxDialPaths     = 16
+	crossedDialDelay = 250 * time.Millisecond
+)
+
+// acceptState is what the endpoint knows about handshakes that others began and
+// have not confirmed.
+type acceptState struct {
+	n         int
+	byMAC     map[[wire.MACLen]byte]*Session // finds the answer to a repeated INIT
+	byPeer    map[wire.PeerID][]*Session
+	perSource map[netip.Prefix]int
+	loadUntil Time
+}
+
+func (a *acceptState) init() {
+	a.byMAC = make(map[[wire.MACLen]byte]*Session)
+	a.byPeer = make(map[wire.PeerID][]*Session)
+	a.perSource = make(map[netip.Prefix]int)
+}
+
+// halfOpen is what a session remembers while it waits for the initiator to
+// prove, by its first DATA frame, that it holds the keys.
+type halfOpen struct {
+	mac     [wire.MACLen]byte
+	source  netip.Prefix
+	frame   []byte // the RESP, the same bytes each time
+	to      Path
+	due     bool
+	sentAt  Time
+	sends   int
+	crossed *Session // our own dial to the same peer, if one was under way
+}
+
+// underLoad reports whether strangers must first show that they get our answers.
+func (e *Endpoint) underLoad(now Time) bool {
+	if e.accepts.n >= underLoadAt {
+		e.accepts.loadUntil = now.Add(underLoadHold)
+	}
+	return now < e.accepts.loadUntil
+}
+
+// handleInit climbs a ladder of checks, each dearer than the one before: length and
+// version, MAC, repeat, cookie, limits, and only then Diffie-Hellman.
+func (e *Endpoint) handleInit(now Time, p Path, b []byte) {
+	f, err := wire.ParseInit(b)
+	if err != nil || f.Version != wire.Version {
+		e.stats.DroppedShort++
+		return
+	}
+	if !e.resp.CheckMAC1(b) {
+		e.stats.DroppedMAC++
+		return
+	}
+	mac := [wire.MACLen]byte(f.MAC1)
+	if s := e.accepts.byMAC[mac]; s != nil {
+		s.repeatResp(now, p)
+		return
+	}
+	if e.underLoad(now) && !e.admitUnderLoad(now, p, b) {
+		return
+	}
+	if e.accepts.n >= maxHalfOpen || e.sessions >= e.cfg.MaxSessions {
+		e.stats.DroppedLimit++
+		return
+	}
+	pending, err := e.resp.Read(b)
+	if err != nil || pending.Peer == e.ID() || e.cfg.Allow != nil && !e.cfg.Allow(pending.Peer) {
+		e.stats.DroppedHandshake++
+		return
+	}
+	crossed := e.crossedDial(now, pending.Peer, p)
+	if crossed != nil && e.designated(pending.Peer) {
+		return // our own INIT stands; the peer answers it
+	}
+	e.accept(now, p, mac, pending, crossed)
+}
+
+func (e *Endpoint) admitUnderLoad(now Time, p Path, b []byte) bool {
+	var key [22]byte
+	addr := pathKey(p, &key)
+	if !e.resp.CheckMAC2(now, b, addr) {
+		var nonce [24]byte
+		e.rng.Read(nonce[:])
+		if c, ok := e.resp.Cookie(now, b, addr, nonce); ok {
+			e.stats.CookiesSent++
+			e.answer(p, c.Append(nil))
+		}
+		return false
+	}
+	if e.accepts.perSource[sourceOf(p)] >= halfOpenPerHost {
+		e.stats.DroppedLimit++
+		return false
+	}
+	return true
+}
+
+// designated reports whether this side is the initiator where both began: the
+// one with the smaller key.
+func (e *Endpoint) designated(peer wire.PeerID) bool {
+	self := e.ID()
+	return string(self[:]) < string(peer[:])
+}
+
+// crossedDial returns our own unanswered dial to the peer whose INIT came from
+// p. The INIT shows that p reaches the peer, so the dial tries it at once.
+func (e *Endpoint) crossedDial(now Time, peer wire.PeerID, p Path) *Session {
+	for _, s := range e.dials[peer] {
+		if s.app == e.cfg.App {
+			s.addDialPath(now, p)
+			return s
+		}
+	}
+	return nil
+}
+
+func (e *Endpoint) accept(now Time, p Path, mac [wire.MACLen]byte, pending *handshake.Pending, crossed *Session) {
+	s := e.newSession(now, pending.Peer, e.cfg.App, false)
+	params := s.params()
+	frame, res, err := pending.Respond(&params, e.secret())
+	if err != nil {
+		e.stats.DroppedHandshake++
+		e.drop(s)
+		return
+	}
+	s.state = stateHalfOpen
+	s.half = &halfOpen{mac: mac, source: sourceOf(p), frame: frame, to: p, due: true, crossed: crossed}
+	s.expires = now.Add(halfOpenLife)
+	e.accepts.n++
+	e.accepts.byMAC[mac] = s
+	e.accepts.byPeer[s.peer] = append(e.accepts.byPeer[s.peer], s)
+	e.accepts.perSource[s.half.source]++
+	s.start(now, &res, p)
+	e.touch(s)
+}
+
+func (s *Session) repeatResp(now Time, p Path) {
+	if s.half == nil || now.Sub(s.half.sentAt) < respInterval {
+		return
+	}
+	s.half.to, s.half.due = p, true
+	s.e.touch(s)
+}
+
+func (s *Session) nextResp(now Time, buf []byte) (Datagram, bool) {
+	if !s.half.due {
+		return Datagram{}, false
+	}
+	s.half.due, s.half.sentAt = false, now
+	s.half.sends++
+	n := copy(buf, s.half.frame)
+	s.countSent(n)
+	return Datagram{Path: s.half.to, Data: buf[:n], Segment: n}, true
+}
+
+// leaveHalfOpen takes s off the books of unconfirmed handshakes.
+func (e *Endpoint) leaveHalfOpen(s *Session) {
+	h := s.half
+	if h == nil {
+		return
+	}
+	s.half = nil
+	e.accepts.n--
+	delete(e.accepts.byMAC, h.mac)
+	forget(e.accepts.byPeer, s.peer, s)
+	if e.accepts.perSource[h.source]--; e.accepts.perSource[h.source] == 0 {
+		delete(e.accepts.perSource, h.source)
+	}
+}
+
+// confirm ends the handshake of a half-open session: the initiator has shown
+// that it holds the keys. It returns the session that carries on, which is our
+// own dial to the same peer if the two crossed, or nil if s gave way to one.
+func (s *Session) confirm(now Time) *Session {
+	crossed := s.half.crossed
+	if s.half.sends == 1 {
+		s.active.rec.RTT.Update(now.Sub(s.half.sentAt), 0, 0)
+	}
+	s.e.leaveHalfOpen(s)
+	s.confirmed = true
+	if crossed == nil || crossed.state == stateClosed {
+		s.established(now)
+		return s
+	}
+	if crossed.state == stateEstablished && crossed.initiator && s.e.designated(s.peer) {
+		// Both handshakes completed. The one that the smaller key began
+		// stays; the peer decides the same way.
+		s.e.drop(s)
+		return nil
+	}
+	if crossed.state != stateDialing && crossed.state != stateEstablished {
+		s.established(now)
+		return s
+	}
+	crossed.adopt(now, s)
+	return crossed
+}
+
+// adopt continues s with the keys of x, which has just been confirmed and has
+// carried nothing yet. Messages queued on s stay queued; whatever flew under the
+// old keys is sent again.
+func (s *Session) adopt(now Time, x *Session) {
+	s.e.forgetDial(s)
+	wasUp := s.state == stateEstablished
+	for _, l := range s.local.live {
+		s.e.forgetID(l.id, s)
+	}
+	if wasUp {
+		for _, p := range s.paths {
+			s.loss.Requeue(p.rec, Never, &s.e.result)
+			s.applyResult(now)
+		}
+		delete(s.e.byToken, s.remote.current().token)
+	}
+	s.takeTransport(x)
+	for _, l := range s.local.live {
+		s.e.byID[l.id] = s
+	}
+	s.e.byToken[s.remote.current().token] = s
+	s.state, s.initiator, s.confirmed = stateEstablished, false, true
+	x.state = stateClosed
+	x.paths, x.active, x.keys = nil, nil, nil
+	x.deadline = Never
+	s.e.timers.fix(x)
+	s.e.sessions--
+	s.replenish()
+	if !wasUp {
+		s.e.emit(Event{Kind: Established, Session: s, Path: s.Path()})
+	}
+	s.e.touch(s)
+}

@@ -1,0 +1,100 @@
+package channels
+
+import (
+	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// deliver queues a complete message for the application.
+func (s *Set) deliver(in *incoming) {
+	ch := in.channel
+	if ch.unread.n == 0 && !ch.announced {
+		ch.announced = true
+		s.readable.push(ch.id)
+	}
+	ch.unread.pushBack(&in.unread)
+	if !reliable(in.mode) {
+		s.unread.pushBack(&in.age)
+		s.unreadBytes += in.total
+	}
+}
+
+// boundUnread drops the oldest unreliable messages until the rest is within
+// bounds: their sender is not held back by credit.
+func (s *Set) boundUnread() {
+	for s.unread.n > unreliableQueueMessages || s.unreadBytes > unreliableQueueBytes {
+		s.stats.DroppedUnread++
+		in := s.unread.first()
+		s.dequeue(in)
+		s.pool.recycleIncoming(in)
+	}
+}
+
+func (s *Set) dequeue(in *incoming) {
+	in.unread.remove()
+	if in.age.on != nil {
+		in.age.remove()
+		s.unreadBytes -= in.total
+	}
+}
+
+// Recv takes the next message of a channel.
+func (s *Set) Recv(now clock.Time, ch uint16) (Received, bool) {
+	in := s.next(ch)
+	if in == nil {
+		return Received{}, false
+	}
+	r := Received{Channel: ch, Mode: in.mode, Data: in.detach()}
+	s.taken(now, in)
+	return r, true
+}
+
+// RecvInto takes the next message of a channel and copies it into buf. If buf
+// is too short, n is the length of the message, which stays queued, and err is
+// ErrShortBuffer.
+func (s *Set) RecvInto(now clock.Time, ch uint16, buf []byte) (n int, mode wire.Mode, ok bool, err error) {
+	in := s.next(ch)
+	if in == nil {
+		return 0, 0, false, nil
+	}
+	n, mode = in.total, in.mode
+	if len(buf) < n {
+		return n, mode, false, ErrShortBuffer
+	}
+	in.copyTo(buf)
+	s.taken(now, in)
+	return n, mode, true, nil
+}
+
+func (s *Set) next(id uint16) *incoming {
+	ch := s.find(id)
+	if ch == nil {
+		return nil
+	}
+	return ch.unread.first()
+}
+
+// taken frees a message that the application has taken, and the credit that it
+// used.
+func (s *Set) taken(now clock.Time, in *incoming) {
+	s.dequeue(in)
+	s.stats.MessagesReceived++
+	ch := in.channel
+	if in.receipt {
+		s.queueRead(wire.Read{Channel: ch.id, Mode: in.mode, Seq: in.seq})
+	}
+	if reliable(in.mode) {
+		ch.consumed += in.cost()
+		s.updateCredit(now, ch)
+	}
+	s.pool.recycleIncoming(in)
+}
+
+// queueRead queues a receipt. A peer that asks for many and acknowledges none
+// loses the oldest.
+func (s *Set) queueRead(r wire.Read) {
+	if s.reads.n == readsMax {
+		s.reads.pop()
+	}
+	s.reads.push(r)
+}

@@ -1,0 +1,155 @@
+package channels
+
+import (
+	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/recovery"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// OnAcked tells that the peer has received a chunk. A chunk that was reported
+// lost may still be acknowledged.
+func (s *Set) OnAcked(_ clock.Time, ref *recovery.Ref) {
+	m := s.sentMessage(ref)
+	if m == nil {
+		return
+	}
+	if m.skipped {
+		if ref.Kind == wire.TypeSkip {
+			s.retire(m)
+		}
+		return
+	}
+	ch := m.stream.channel
+	if m.ack(int(ref.Off), int(ref.Off+ref.Len)) {
+		s.stored(m)
+	}
+	s.schedule(ch)
+}
+
+// OnLost tells that a chunk will have to be sent again, if it still matters. It
+// may come more than once for a chunk.
+func (s *Set) OnLost(_ clock.Time, ref *recovery.Ref) {
+	switch ref.Kind {
+	case wire.TypeCredit:
+		if ch := s.find(ref.Channel); ch.granted == ref.Seq {
+			s.creditDue(ch)
+		}
+		return
+	case wire.TypeRead:
+		s.queueRead(wire.Read{Channel: ref.Channel, Mode: ref.Mode, Seq: ref.Seq})
+		return
+	}
+	m := s.sentMessage(ref)
+	if m == nil {
+		return
+	}
+	ch := m.stream.channel
+	switch {
+	case m.skipped:
+		if ref.Kind == wire.TypeSkip && m.resend.on == nil {
+			s.skips.pushBack(&m.resend)
+		}
+	case !reliable(m.stream.mode):
+		s.withdraw(m, Lost)
+	default:
+		m.lose(int(ref.Off), int(ref.Off+ref.Len))
+	}
+	s.schedule(ch)
+}
+
+// sentMessage returns the message that a chunk belongs to, or nil if the chunk
+// is of another kind or the message is retired.
+func (s *Set) sentMessage(ref *recovery.Ref) *outgoing {
+	if ref.Kind != wire.TypeMessage && ref.Kind != wire.TypeSkip {
+		return nil
+	}
+	return s.find(ref.Channel).out[ref.Mode].find(ref.Seq)
+}
+
+// ack marks bytes as received by the peer and reports whether all are.
+func (m *outgoing) ack(lo, hi int) (all bool) {
+	if hi-lo == m.total {
+		return true
+	}
+	m.acked.add(lo, hi)
+	m.lost.remove(lo, hi)
+	if len(m.lost) == 0 {
+		m.resend.remove()
+	}
+	return m.acked.covers(m.total)
+}
+
+// lose marks bytes to be sent again, but for those that have arrived.
+func (m *outgoing) lose(lo, hi int) {
+	m.lost.addExcept(lo, hi, m.acked)
+	if (len(m.lost) > 0 || m.total == 0) && m.resend.on == nil {
+		m.stream.resend.pushBack(&m.resend)
+	}
+}
+
+// stored ends a message that the peer has wholly received.
+func (s *Set) stored(m *outgoing) {
+	if m.receipt {
+		s.report(m.id, Stored)
+		s.awaitRead(wire.Read{Channel: m.stream.channel.id, Mode: m.stream.mode, Seq: m.seq}, m.id)
+	}
+	s.settle(m)
+	s.retire(m)
+}
+
+// awaitRead remembers a stored message until the peer's application takes it.
+// An unreliable message may never be taken, so the oldest are forgotten.
+func (s *Set) awaitRead(name wire.Read, id MessageID) {
+	if s.awaitingOrder.n == awaitingMax {
+		oldest, _ := s.awaitingOrder.pop()
+		delete(s.awaiting, oldest)
+	}
+	s.awaiting[name] = id
+	s.awaitingOrder.push(name)
+}
+
+// HandleRead tells that the peer's application has taken a message. An error
+// means that the peer broke the protocol.
+func (s *Set) HandleRead(_ clock.Time, r *wire.Read) error {
+	ch := s.find(r.Channel)
+	if ch == nil || r.Seq >= ch.out[r.Mode].next {
+		return errRead
+	}
+	if m := ch.out[r.Mode].find(r.Seq); m != nil && !m.skipped {
+		if !m.receipt || !m.wholly() {
+			return errRead
+		}
+		s.stored(m) // read implies stored, even if the acknowledgement was lost
+		s.schedule(ch)
+	}
+	if id, ok := s.awaiting[*r]; ok {
+		delete(s.awaiting, *r)
+		s.report(id, Read)
+		s.trimAwaiting()
+	}
+	return nil
+}
+
+// trimAwaiting forgets the order of messages at the front that are read.
+func (s *Set) trimAwaiting() {
+	for s.awaitingOrder.n > 0 {
+		if _, waits := s.awaiting[*s.awaitingOrder.peek()]; waits {
+			return
+		}
+		s.awaitingOrder.pop()
+	}
+}
+
+// HandleCredit takes the credit that the peer grants a channel. An error means
+// that the peer broke the protocol.
+func (s *Set) HandleCredit(_ clock.Time, c *wire.Credit) error {
+	ch := s.find(c.Channel)
+	if ch == nil || !ch.opened {
+		return errCreditChannel
+	}
+	if c.Limit > ch.limit { // an older CREDIT may arrive late
+		ch.limit = c.Limit
+		s.schedule(ch)
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package channels
+
+import "math/bits"
+
+// Buffers come in powers of two. Longer ones are rare and are left to the
+// garbage collector.
+const (
+	bufferShiftMin = 6
+	bufferShiftMax = 16
+	bufferMax      = 1 << bufferShiftMax
+	poolBytesMax   = 4 << 20
+	poolRecordsMax = 4096
+)
+
+// A Pool keeps buffers and records for reuse. It is not safe for concurrent
+// use: it belongs to one shard.
+type Pool struct {
+	buffers  [bufferShiftMax - bufferShiftMin + 1][][]byte
+	bytes    int // capacity of all free buffers
+	outgoing []*outgoing
+	incoming []*incoming
+}
+
+// NewPool returns an empty pool.
+func NewPool() *Pool { return &Pool{} }
+
+// buffer returns an empty buffer with room for n bytes; for 0 it is nil.
+func (p *Pool) buffer(n int) []byte {
+	if n == 0 {
+		return nil
+	}
+	if n > bufferMax {
+		return make([]byte, 0, n)
+	}
+	class := max(bits.Len(uint(n-1)), bufferShiftMin) - bufferShiftMin
+	free := p.buffers[class]
+	if len(free) == 0 {
+		return make([]byte, 0, 1<<(class+bufferShiftMin))
+	}
+	b := free[len(free)-1]
+	free[len(free)-1] = nil
+	p.buffers[class] = free[:len(free)-1]
+	p.bytes -= cap(b)
+	return b[:0]
+}
+
+// recycle takes back a buffer that buffer returned.
+func (p *Pool) recycle(b []byte) {
+	n := cap(b)
+	if n == 0 || n > bufferMax || p.bytes+n > poolBytesMax {
+		return
+	}
+	class := bits.Len(uint(n-1)) - bufferShiftMin
+	p.buffers[class] = append(p.buffers[class], b)
+	p.bytes += n
+}
+
+func (p *Pool) newOutgoing() *outgoing {
+	if n := len(p.outgoing); n > 0 {
+		m := p.outgoing[n-1]
+		p.outgoing = p.outgoing[:n-1]
+		return m
+	}
+	m := &outgoing{due: -1}
+	m.queued.item, m.resend.item, m.age.item = m, m, m
+	return m
+}
+
+// recycleOutgoing takes back a record that is in no list and no heap.
+func (p *Pool) recycleOutgoing(m *outgoing) {
+	if len(p.outgoing) >= poolRecordsMax {
+		return
+	}
+	m.reset()
+	p.outgoing = append(p.outgoing, m)
+}
+
+func (p *Pool) newIncoming() *incoming {
+	if n := len(p.incoming); n > 0 {
+		in := p.incoming[n-1]
+		p.incoming = p.incoming[:n-1]
+		return in
+	}
+	in := &incoming{}
+	in.unread.item, in.age.item = in, in
+	return in
+}
+
+// recycleIncoming takes back a record that is in no list, and its buffers.
+func (p *Pool) recycleIncoming(in *incoming) {
+	for i := range in.segs {
+		p.recycle(in.segs[i].data)
+	}
+	if len(p.incoming) >= poolRecordsMax {
+		return
+	}
+	in.reset()
+	p.incoming = append(p.incoming, in)
+}

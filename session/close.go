@@ -1,0 +1,172 @@
+package session
+
+import (
+	"errors"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/recovery"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// closeState is how a session ends.
+type closeState struct {
+	err      error // why the session has ended; nil while it has not
+	whenSent bool  // close once everything sent is stored
+	code     uint64
+	reason   string
+	next     Time // when CLOSE goes out (again); Never if it does not
+	gap      time.Duration
+}
+
+// Close ends the session at once. The peer gets code and reason; messages not
+// yet stored meet the fate Unknown. The event Closed follows.
+func (s *Session) Close(now Time, code uint64, reason string) {
+	s.e.enter(now)
+	now = s.e.now
+	if s.closing.err != nil {
+		return
+	}
+	if s.state != stateEstablished {
+		s.fail(now, &CloseError{Code: code, Reason: reason})
+		return
+	}
+	s.closing.code, s.closing.reason = code, reason
+	s.end(&CloseError{Code: code, Reason: reason})
+	s.sayClose(now)
+}
+
+// CloseWhenSent refuses further messages, waits until the peer has stored every
+// reliable one, and then closes.
+func (s *Session) CloseWhenSent(now Time, code uint64, reason string) {
+	s.e.enter(now)
+	if s.closing.err != nil || s.closing.whenSent {
+		return
+	}
+	if s.msgs.Drained() {
+		s.Close(now, code, reason)
+		return
+	}
+	s.closing.whenSent, s.closing.code, s.closing.reason = true, code, reason
+}
+
+// sayClose begins to tell the peer, and goes on until it is likely to know.
+func (s *Session) sayClose(now Time) {
+	pto := s.active.rec.RTT.PTO(maxAckDelay)
+	s.state = stateClosing
+	s.closing.next, s.closing.gap = now, pto
+	s.expires = now.Add(drainPTOs * pto)
+	s.e.touch(s)
+}
+
+func (s *Session) nextClose(now Time, buf []byte) (Datagram, bool) {
+	x := s.active
+	if s.closing.next > now || !x.mayEmit() {
+		return Datagram{}, false
+	}
+	s.closing.next = now.Add(s.closing.gap)
+	s.closing.gap *= 2
+	f := s.openFrame(buf, x, min(x.mtu.Current(), len(buf)))
+	c := wire.Close{Code: s.closing.code, Reason: []byte(s.closing.reason)}
+	f.b = s.acks.Append(now, f.b, f.limit)
+	f.b = c.Append(f.b)
+	f.refs = append(f.refs, recovery.Ref{Kind: wire.TypeClose})
+	n := s.sealFrame(now, &f)
+	return Datagram{Path: x.Path, Data: buf[:n], Segment: n}, true
+}
+
+// answerClosing repeats CLOSE to a peer that evidently has not heard it; the
+// doubling gap bounds how often.
+func (s *Session) answerClosing(now Time) {
+	if s.closing.next > now.Add(s.closing.gap/4) {
+		s.closing.next = now.Add(s.closing.gap / 4)
+	}
+}
+
+// lookForClose ends the wait early when the peer says that it closes too.
+func (s *Session) lookForClose(now Time, b []byte) {
+	for len(b) > 0 {
+		rest, err := wire.ConsumeChunk(b, &s.e.chunk)
+		if err != nil {
+			return
+		}
+		if s.e.chunk.Type == wire.TypeClose {
+			s.state, s.closing.next = stateDraining, Never
+			return
+		}
+		b = rest
+	}
+}
+
+func (s *Session) closingTimeout(now Time) {
+	if s.expires <= now {
+		s.e.drop(s)
+	}
+}
+
+// peerClosed obeys the peer's CLOSE: everything ends, and nothing more is sent
+// (RFC 9000 §10.2.2).
+func (s *Session) peerClosed(now Time, c *wire.Close) {
+	s.end(&CloseError{Code: c.Code, Reason: string(c.Reason), Remote: true})
+	s.state = stateDraining
+	s.expires = now.Add(drainPTOs * s.active.rec.RTT.PTO(maxAckDelay))
+}
+
+// violated ends a session whose peer broke the protocol, and tells it so.
+func (s *Session) violated(now Time, err error) {
+	var p *ProtocolError
+	if !errors.As(err, &p) {
+		p = &ProtocolError{err.Error()}
+	}
+	if s.closing.err != nil {
+		return
+	}
+	s.closing.code, s.closing.reason = CodeProtocol, p.What
+	s.end(p)
+	s.sayClose(now)
+}
+
+// fail ends a session without a word to the peer, which is gone or must not
+// hear one.
+func (s *Session) fail(now Time, err error) {
+	s.end(err)
+	s.e.drop(s)
+}
+
+// end reports the end of the session, and of every message on it, to the caller.
+func (s *Session) end(err error) {
+	if s.closing.err != nil {
+		return
+	}
+	s.closing.err = err
+	s.msgs.Abort()
+	s.report()
+	if s.state == stateHalfOpen {
+		return // the caller has never heard of it
+	}
+	s.e.emit(Event{Kind: Closed, Session: s, Err: err})
+}
+
+// drop takes s out of the endpoint. What it has received can still be read.
+func (e *Endpoint) drop(s *Session) {
+	if s.state == stateClosed {
+		return
+	}
+	e.forgetDial(s)
+	e.leaveHalfOpen(s)
+	for _, l := range s.local.live {
+		e.forgetID(l.id, s)
+	}
+	if len(s.remote.live) > 0 {
+		if t := s.remote.current().token; e.byToken[t] == s {
+			delete(e.byToken, t)
+		}
+	}
+	if s.keys != nil {
+		s.keys.Zero()
+	}
+	s.state, s.keys, s.paths, s.active, s.fallback = stateClosed, nil, nil, nil, nil
+	s.left, s.local, s.remote = leftBehind{}, localIDs{}, remoteIDs{}
+	s.deadline = Never
+	e.timers.fix(s)
+	e.sessions--
+}

@@ -1,0 +1,182 @@
+package congestion
+
+import (
+	"math"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/clock"
+)
+
+// MaxWindow is the largest congestion window, in bytes. It is far beyond what
+// any path fills and keeps products of two windows inside 64 bits.
+const MaxWindow = 1 << 30
+
+const (
+	longAgo    clock.Time = math.MinInt64
+	noSSThresh            = math.MaxInt
+)
+
+// InitialWindow returns the window that a path starts with (RFC 9002 §7.2),
+// given the largest datagram size (MDS).
+func InitialWindow(mds int) int { return min(10*mds, max(14720, 2*mds)) }
+
+func minWindow(mds int) int { return 2 * mds } // RFC 9002 §7.2
+
+// A Controller holds the congestion window of one path. Call Init before use.
+type Controller struct {
+	mds      int
+	window   int
+	ssthresh int // noSSThresh until the first reduction
+
+	// recovery is when the last reduction happened. What was sent until then
+	// neither causes another one nor makes the window grow (RFC 9002 §7.3.2).
+	recovery clock.Time
+
+	acked    int        // bytes that count towards growth at the next OnAck
+	sentAt   clock.Time // when the last frame was sent; longAgo if none
+	sentLast uint64     // number of that frame
+
+	cubic   cubic
+	hystart hystart
+
+	undo    snapshot
+	canUndo bool
+}
+
+// A snapshot is what a spurious reduction must give back (RFC 9438 §4.9.2).
+type snapshot struct {
+	window   int
+	ssthresh int
+	cubic    cubic
+}
+
+// Init starts the controller of a path that nothing is known about.
+func (c *Controller) Init(mds int) {
+	*c = Controller{
+		mds:      mds,
+		window:   InitialWindow(mds),
+		ssthresh: noSSThresh,
+		recovery: longAgo,
+		sentAt:   longAgo,
+	}
+	c.hystart.init()
+}
+
+// SetMDS sets the largest datagram size after path MTU discovery has learnt it.
+func (c *Controller) SetMDS(mds int) {
+	c.mds = mds
+	c.window = max(c.window, minWindow(mds))
+}
+
+// Window returns the congestion window in bytes.
+func (c *Controller) Window() int { return c.window }
+
+// InSlowStart reports whether the window still grows exponentially.
+func (c *Controller) InSlowStart() bool { return c.window < c.ssthresh }
+
+// OnSent records that a frame which counts against the window is sent.
+// inFlight is without it. pto is the probe timeout of the path.
+func (c *Controller) OnSent(now clock.Time, pn uint64, inFlight int, pto time.Duration) {
+	if inFlight == 0 && c.sentAt != longAgo {
+		c.decay(now.Sub(c.sentAt), pto)
+	}
+	c.sentAt, c.sentLast = now, pn
+}
+
+// decay halves the window for each probe timeout that nothing was sent, since
+// the path may have changed meanwhile, but not below where a new path starts.
+// It then returns in slow start to about what it had (RFC 2861 §3.1).
+func (c *Controller) decay(idle, pto time.Duration) {
+	floor := InitialWindow(c.mds)
+	if idle <= pto || c.window <= floor || pto <= 0 {
+		return
+	}
+	c.ssthresh = max(c.ssthresh, c.window/4*3)
+	c.window = max(floor, c.window>>min(idle/pto, 30))
+	c.cubic.stop()
+	c.canUndo = false
+}
+
+// Credit counts a newly acknowledged frame towards the growth that the next
+// OnAck computes.
+func (c *Controller) Credit(sentAt clock.Time, size int) {
+	if sentAt > c.recovery {
+		c.acked += size
+	}
+}
+
+// An Ack is what the controller needs to know of an acknowledgement beyond
+// what it was credited.
+type Ack struct {
+	Largest  uint64        // the newest frame of the path that it newly acknowledges
+	InFlight int           // bytes in flight on the path before it came
+	Sample   time.Duration // the RTT it measured; 0 if none
+	Smoothed time.Duration // the RTT of the path
+}
+
+// OnAck grows the window by what was credited since the last call, unless the
+// application left half of it unused: then it says nothing about the path
+// (RFC 9002 §7.8).
+func (c *Controller) OnAck(now clock.Time, a Ack) {
+	acked := c.acked
+	c.acked = 0
+	limited := a.InFlight < c.window/2
+	if c.InSlowStart() {
+		c.slowStart(a, acked, limited)
+	} else if limited {
+		c.cubic.pause(now)
+	} else if acked > 0 {
+		c.window = min(c.cubic.grow(now, c.window, acked, c.mds, a.Smoothed), MaxWindow)
+	}
+}
+
+func (c *Controller) slowStart(a Ack, acked int, limited bool) {
+	if c.ssthresh == noSSThresh { // RFC 9406 §4.3: for the initial slow start only
+		if c.hystart.onAck(a.Largest, c.sentLast, a.Sample) {
+			c.ssthresh = c.window
+			return
+		}
+		acked /= c.hystart.divisor()
+	}
+	if !limited {
+		c.window = min(c.window+acked, MaxWindow)
+	}
+}
+
+// OnLoss reduces the window because a frame sent at sentAt was lost. It reports
+// false if the loss belongs to the last reduction: there is at most one for
+// each round trip.
+func (c *Controller) OnLoss(now, sentAt clock.Time) bool {
+	if sentAt <= c.recovery {
+		return false
+	}
+	c.undo = snapshot{c.window, c.ssthresh, c.cubic}
+	c.canUndo = true
+	c.recovery = now
+	c.window = max(c.cubic.reduce(c.window), minWindow(c.mds))
+	c.ssthresh = c.window
+	return true
+}
+
+// Undo takes the last reduction back, after everything that seemed lost has
+// turned out to be only late. It reports whether there was something to undo.
+func (c *Controller) Undo() bool {
+	if !c.canUndo {
+		return false
+	}
+	c.canUndo = false
+	if c.undo.window <= c.window {
+		return false
+	}
+	c.window, c.ssthresh, c.cubic = c.undo.window, c.undo.ssthresh, c.undo.cubic
+	return true
+}
+
+// OnPersistentCongestion starts over from the smallest window: for several
+// probe timeouts nothing came through (RFC 9002 §7.6.2).
+func (c *Controller) OnPersistentCongestion() {
+	c.window = minWindow(c.mds)
+	c.recovery = longAgo
+	c.cubic.stop()
+	c.canUndo = false
+}

@@ -1,0 +1,188 @@
+package session
+
+import (
+	"slices"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/handshake"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// DialOptions say whom to dial and how.
+type DialOptions struct {
+	Peer    wire.PeerID
+	App     string        // what the peer must name; "" is the endpoint's own
+	Paths   []Path        // where the first frame goes; AddPath adds more later
+	Timeout time.Duration // 0 is Config.HandshakeTimeout
+}
+
+// dialState is a handshake that this side began.
+type dialState struct {
+	hs    *handshake.Initiator
+	paths []dialPath
+}
+
+type dialPath struct {
+	Path
+	next  Time
+	sent  Time // last INIT
+	tries int
+}
+
+// Dial begins a session. The same INIT goes to every path until the peer answers
+// on one; an event of kind Established or Closed tells how it went.
+func (e *Endpoint) Dial(now Time, o DialOptions) (*Session, error) {
+	e.enter(now)
+	now = e.now
+	if o.Peer == e.ID() {
+		return nil, ErrSelf
+	}
+	if e.sessions >= e.cfg.MaxSessions {
+		return nil, ErrLimit
+	}
+	if o.App == "" {
+		o.App = e.cfg.App
+	}
+	if o.Timeout == 0 {
+		o.Timeout = e.cfg.HandshakeTimeout
+	}
+	s := e.newSession(now, o.Peer, o.App, true)
+	params := s.params()
+	hs, err := e.id.Initiate(o.Peer, o.App, &params, e.secret())
+	if err != nil {
+		e.drop(s)
+		return nil, err
+	}
+	s.state, s.dial = stateDialing, &dialState{hs: hs}
+	s.expires = now.Add(o.Timeout)
+	start := now
+	if e.linkCrossed(s) {
+		start = now.Add(crossedDialDelay) // the peer's own handshake is about to complete
+	}
+	for _, p := range o.Paths {
+		s.addDialPath(start, p)
+	}
+	e.dials[o.Peer] = append(e.dials[o.Peer], s)
+	e.touch(s)
+	return s, nil
+}
+
+// linkCrossed ties a half-open session with the same peer to the new dial, so
+// that the two end up as one.
+func (e *Endpoint) linkCrossed(s *Session) bool {
+	if s.app != e.cfg.App {
+		return false
+	}
+	halves := e.accepts.byPeer[s.peer]
+	for _, l := range halves {
+		l.half.crossed = s
+	}
+	return len(halves) > 0
+}
+
+// addDialPath sends the INIT to one more path, or again to one it went to.
+func (s *Session) addDialPath(now Time, p Path) {
+	s.e.touch(s)
+	for i := range s.dial.paths {
+		if d := &s.dial.paths[i]; d.Path == p {
+			d.next, d.tries = min(d.next, now), 0
+			return
+		}
+	}
+	if len(s.dial.paths) < maxDialPaths {
+		s.dial.paths = append(s.dial.paths, dialPath{Path: p, next: now})
+	}
+}
+
+func (s *Session) nextInit(now Time, buf []byte) (Datagram, bool) {
+	for i := range s.dial.paths {
+		d := &s.dial.paths[i]
+		if d.next > now {
+			continue
+		}
+		d.next = now.Add(min(initRetry<<min(d.tries, 8), initRetryMax))
+		d.tries++
+		d.sent = now
+		n := copy(buf, s.dial.hs.Frame())
+		s.countSent(n)
+		return Datagram{Path: d.Path, Data: buf[:n], Segment: n}, true
+	}
+	return Datagram{}, false
+}
+
+func (s *Session) dialDeadline() Time {
+	t := s.expires
+	for i := range s.dial.paths {
+		t = min(t, s.dial.paths[i].next)
+	}
+	return t
+}
+
+func (e *Endpoint) handleResp(now Time, p Path, b []byte) {
+	id, ok := wire.Destination(b)
+	s := e.byID[id]
+	if !ok || s == nil || s.state != stateDialing {
+		e.stats.DroppedHandshake++
+		return
+	}
+	res, err := s.dial.hs.HandleResp(b)
+	if err != nil {
+		e.stats.DroppedAuth++
+		return
+	}
+	sentTo := s.dial.paths
+	e.forgetDial(s)
+	s.start(now, &res, p)
+	for _, d := range sentTo {
+		if d.Path == p && d.tries == 1 {
+			s.active.rec.RTT.Update(now.Sub(d.sent), 0, 0)
+		}
+	}
+	s.confirmed = true
+	s.pingNow = true // the responder waits for a frame under the new keys
+	s.established(now)
+	s.keepOtherPaths(now, sentTo)
+	e.touch(s)
+}
+
+// keepOtherPaths goes on trying the paths that the dial used and that did not
+// bring the answer.
+func (s *Session) keepOtherPaths(now Time, dialed []dialPath) {
+	for _, d := range dialed {
+		if d.Path != s.active.Path {
+			s.obtainPath(d.Path).startValidation(now, true)
+		}
+	}
+}
+
+func (e *Endpoint) handleCookie(now Time, b []byte) {
+	id, ok := wire.Destination(b)
+	s := e.byID[id]
+	if !ok || s == nil || s.state != stateDialing || !s.dial.hs.HandleCookie(b) {
+		e.stats.DroppedHandshake++
+		return
+	}
+	for i := range s.dial.paths {
+		s.dial.paths[i].next = now
+	}
+	e.touch(s)
+}
+
+// forgetDial takes s off the books of unanswered dials.
+func (e *Endpoint) forgetDial(s *Session) {
+	if s.dial == nil {
+		return
+	}
+	s.dial = nil
+	forget(e.dials, s.peer, s)
+}
+
+// forget takes s off the list of its peer.
+func forget(lists map[wire.PeerID][]*Session, peer wire.PeerID, s *Session) {
+	list := slices.DeleteFunc(lists[peer], func(x *Session) bool { return x == s })
+	if len(list) == 0 {
+		delete(lists, peer)
+	} else {
+		lists[peer] = list
+	}
+}

@@ -1,0 +1,41 @@
+// Package session is the protocol state machine of holdfast: sessions between
+// peers that carry messages over UDP and survive every change of address on
+// either side. SPEC.md beside this file is its normative description; package
+// wire has the bytes.
+//
+// A session is its connection ID. A path is only where the next datagram goes.
+//
+//	          Dial                        INIT arrives
+//	           |                               |
+//	      +----v----+                    +-----v-----+
+//	      | dialing |                    | half open |
+//	      +----+----+                    +-----+-----+
+//	RESP opens |      crossing dials merge     | first DATA frame opens
+//	           +---------->+<------------------+
+//	                 +-----v-------+
+//	                 | established |<--- paths come, go, fail, return
+//	                 +-----+-------+
+//	         Close         |        CLOSE arrives
+//	      +----------------+----------------+
+//	 +----v----+                       +----v-----+
+//	 | closing |---- CLOSE arrives --->| draining |
+//	 +----+----+                       +----+-----+
+//	      +--------------> closed <---------+
+//
+// The package is sans-IO. It opens no socket, starts no goroutine, and reads
+// neither clock nor random source: time comes in with each call and randomness
+// as one seed, so a run can be replayed exactly. Whoever owns an [Endpoint] keeps
+// one law: make one change, then drain. Package node is that owner for real
+// sockets; the tests are another, with a simulated network.
+//
+// The parts, each small enough to read alone:
+//
+//   - handshake: Noise IK with WireGuard's two MACs
+//   - seal: packet protection, key phases, the replay window
+//   - recovery: round-trip times, acknowledgements, loss (RFC 9002)
+//   - congestion: CUBIC, HyStart++, pacing
+//   - pmtu: datagram size discovery (RFC 8899)
+//   - channels: messages, their order, priority, credit and fate
+//   - this package: connection IDs, paths and migration, liveness, closing, and
+//     the glue between the others
+package session

@@ -1,0 +1,318 @@
+package session
+
+import (
+	"math/rand/v2"
+	"net/netip"
+
+	"github.com/seed-67dce94e/holdfast/session/handshake"
+	"github.com/seed-67dce94e/holdfast/session/recovery"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// An Endpoint holds the sessions that share one set of sockets and finds a
+// session by the connection ID in the frame header, never by address.
+//
+// An Endpoint does no I/O: it opens no socket, starts no goroutine and never
+// reads a clock. The caller owns those and keeps one rule:
+//
+//	make one change (Handle..., Dial, Send, Close, ...), then drain:
+//	call NextDatagram and NextEvent until each reports false,
+//	and arm one timer with Deadline.
+//
+// Its methods, and those of its sessions, are not safe for concurrent use.
+type Endpoint struct {
+	cfg  Config
+	id   *handshake.Identity
+	resp *handshake.Responder
+	rng  *rand.ChaCha8
+	now  Time // of the change under way
+
+	byID    map[wire.ConnID]*Session     // by each connection ID that we issued
+	byToken map[wire.ResetToken]*Session // by the reset token of the ID that we send to
+	dials   map[wire.PeerID][]*Session   // handshakes that this side began
+	accepts acceptState
+
+	timers    timerHeap
+	ready     queue[*Session] // sessions that may have a datagram to send
+	stateless queue[reply]    // answers to datagrams that belong to no session
+	events    queue[Event]
+	sessions  int
+	stats     EndpointStats
+
+	resetBudget budget
+	result      recovery.Result // scratch
+	refs        []recovery.Ref  // scratch
+	chunk       wire.Chunk      // scratch
+}
+
+// EndpointStats counts what an endpoint has seen that belongs to no session.
+type EndpointStats struct {
+	Sessions         int // live, half-open ones included
+	HalfOpen         int
+	DroppedShort     uint64 // too short, or oversize
+	DroppedType      uint64 // no frame of ours
+	DroppedConnID    uint64 // for a connection ID that is unknown
+	DroppedAuth      uint64 // failed to authenticate
+	DroppedReplay    uint64 // seen before
+	DroppedMAC       uint64 // INIT from someone who does not know our key
+	DroppedHandshake uint64 // INIT, RESP or COOKIE that did not fit
+	DroppedLimit     uint64 // refused for want of room
+	CookiesSent      uint64
+	ResetsSent       uint64
+}
+
+// A Datagram is what NextDatagram wants sent.
+type Datagram struct {
+	Path Path
+	Data []byte // shares the buffer given to NextDatagram
+	// Segment is the size of each datagram in Data; they stand one after the
+	// other, and the last may be shorter.
+	Segment int
+}
+
+// reply is a datagram that answers one which belongs to no session.
+type reply struct {
+	path Path
+	n    int
+	data [wire.CookieLen]byte
+}
+
+const (
+	maxStateless = 64
+	minBuffer    = 1200 // NextDatagram needs at least this much
+)
+
+// PublicKey returns the public half of an identity's private key.
+func PublicKey(private [32]byte) (wire.PeerID, error) {
+	id, err := handshake.NewIdentity(private)
+	if err != nil {
+		return wire.PeerID{}, err
+	}
+	return id.Public(), nil
+}
+
+// NewEndpoint returns an endpoint with no sessions. All its randomness, keys
+// included, comes from seed: draw it from crypto/rand, or fix it to replay a run.
+func NewEndpoint(cfg *Config, seed [32]byte) (*Endpoint, error) {
+	id, err := handshake.NewIdentity(cfg.Key)
+	if err != nil {
+		return nil, err
+	}
+	e := &Endpoint{
+		cfg:     cfg.withDefaults(),
+		id:      id,
+		rng:     rand.NewChaCha8(seed),
+		byID:    make(map[wire.ConnID]*Session),
+		byToken: make(map[wire.ResetToken]*Session),
+		dials:   make(map[wire.PeerID][]*Session),
+	}
+	e.accepts.init()
+	e.resetBudget = budget{perSecond: resetsPerSecond, burst: resetsPerSecond}
+	e.resp, err = id.NewResponder(e.cfg.App, e.secret())
+	return e, err
+}
+
+// ID returns the peer ID of this endpoint.
+func (e *Endpoint) ID() wire.PeerID { return e.id.Public() }
+
+// Stats returns what the endpoint has counted.
+func (e *Endpoint) Stats() EndpointStats {
+	st := e.stats
+	st.Sessions, st.HalfOpen = e.sessions, e.accepts.n
+	return st
+}
+
+func (e *Endpoint) secret() (b [32]byte) {
+	e.rng.Read(b[:])
+	return b
+}
+
+// newConnID draws an ID that names no session yet. Its first byte tells the
+// shard it belongs to.
+func (e *Endpoint) newConnID() (id wire.ConnID) {
+	for {
+		e.rng.Read(id[:])
+		if n := e.cfg.Shards; n > 1 {
+			id[0] = id[0] - id[0]%n + e.cfg.Shard
+			if id[0]%n != e.cfg.Shard {
+				continue // wrapped around at the top
+			}
+		}
+		if _, taken := e.byID[id]; !taken && id != (wire.ConnID{}) {
+			return id
+		}
+	}
+}
+
+// enter notes the time of a change. Time never goes backwards, whatever the
+// caller's clock does.
+func (e *Endpoint) enter(now Time) { e.now = max(e.now, now) }
+
+// touch puts s on the list of sessions to drain.
+func (e *Endpoint) touch(s *Session) {
+	if !s.queued {
+		s.queued = true
+		e.ready.push(s)
+	}
+}
+
+func (e *Endpoint) emit(ev Event) { e.events.push(ev) }
+
+// HandleDatagram takes in a datagram that arrived on p at now. It works in place
+// and keeps no part of b. It returns no error: what does not authenticate is
+// counted and dropped.
+func (e *Endpoint) HandleDatagram(now Time, p Path, b []byte) {
+	e.enter(now)
+	switch wire.Classify(b) {
+	case wire.KindData:
+		e.handleData(e.now, p, b)
+	case wire.KindInit:
+		e.handleInit(e.now, p, b)
+	case wire.KindResp:
+		e.handleResp(e.now, p, b)
+	case wire.KindCookie:
+		e.handleCookie(e.now, b)
+	case wire.KindReset:
+		e.handleReset(e.now, b)
+	default:
+		e.stats.DroppedType++
+	}
+}
+
+func (e *Endpoint) handleData(now Time, p Path, b []byte) {
+	if len(b) < wire.MinDataLen {
+		e.stats.DroppedShort++
+		return
+	}
+	id, _ := wire.Destination(b)
+	s := e.byID[id]
+	if s == nil {
+		e.stats.DroppedConnID++
+		e.offerReset(now, p, id, len(b))
+		return
+	}
+	if s.keys == nil {
+		// No keys yet. To answer would give away the token of an ID that is
+		// about to be used.
+		e.stats.DroppedConnID++
+		return
+	}
+	s.handleFrame(now, p, id, b)
+}
+
+// HandleTimeout runs whatever was due by now. Calling it early is harmless.
+func (e *Endpoint) HandleTimeout(now Time) {
+	e.enter(now)
+	for len(e.timers) > 0 && e.timers[0].deadline <= e.now {
+		s := e.timers[0]
+		s.deadline = Never
+		e.timers.fix(s)
+		s.handleTimeout(e.now)
+		e.touch(s)
+	}
+}
+
+// Deadline returns the time by which HandleTimeout must be called, or Never.
+func (e *Endpoint) Deadline() Time {
+	if len(e.timers) == 0 {
+		return Never
+	}
+	return e.timers[0].deadline
+}
+
+// NextDatagram writes the next datagram to send into buf, which has room for at
+// least 1200 bytes. Given room for several, it may fill in a run of them that
+// all go the same way (see Datagram.Segment). It reports false when nothing more
+// may be sent at now.
+func (e *Endpoint) NextDatagram(now Time, buf []byte) (Datagram, bool) {
+	if len(buf) < minBuffer {
+		panic("session: buffer below 1200 bytes")
+	}
+	e.enter(now)
+	if r, ok := e.stateless.pop(); ok {
+		n := copy(buf, r.data[:r.n])
+		return Datagram{Path: r.path, Data: buf[:n], Segment: n}, true
+	}
+	for {
+		s, ok := e.ready.peek()
+		if !ok {
+			return Datagram{}, false
+		}
+		if d, ok := s.nextDatagram(e.now, buf); ok {
+			return d, true
+		}
+		e.ready.pop()
+		s.queued = false
+		s.settle(e.now)
+	}
+}
+
+// NextEvent returns the next event, in the order things happened.
+func (e *Endpoint) NextEvent() (Event, bool) { return e.events.pop() }
+
+// offerReset tells a peer that addresses a session this endpoint does not have,
+// perhaps because it was restarted (RFC 9000 §10.3). The answer is shorter than
+// its cause, so two endpoints cannot keep each other busy.
+func (e *Endpoint) offerReset(now Time, p Path, id wire.ConnID, cause int) {
+	if cause <= wire.ResetLen || !e.resetBudget.take(now) {
+		return
+	}
+	e.stats.ResetsSent++
+	f := wire.Reset{ID: id, Token: e.id.ResetToken(id)}
+	e.answer(p, f.Append(nil))
+}
+
+func (e *Endpoint) handleReset(now Time, b []byte) {
+	f, err := wire.ParseReset(b)
+	if err != nil {
+		e.stats.DroppedShort++
+		return
+	}
+	s := e.byToken[f.Token]
+	if s == nil || s.remote.current().id != f.ID {
+		e.stats.DroppedConnID++
+		return
+	}
+	s.fail(now, ErrPeerRestarted)
+}
+
+func (e *Endpoint) answer(p Path, b []byte) {
+	if e.stateless.len() >= maxStateless {
+		e.stats.DroppedLimit++
+		return
+	}
+	r := reply{path: p, n: len(b)}
+	copy(r.data[:], b)
+	e.stateless.push(r)
+}
+
+// forgetID takes a connection ID out of use.
+func (e *Endpoint) forgetID(id wire.ConnID, s *Session) {
+	if e.byID[id] == s {
+		delete(e.byID, id)
+	}
+}
+
+// pathKey is what a cookie is bound to: the source of a datagram, as bytes.
+func pathKey(p Path, b *[22]byte) []byte {
+	a := p.Remote.Addr().As16()
+	copy(b[:], a[:])
+	port := p.Remote.Port()
+	b[16], b[17] = byte(port>>8), byte(port)
+	b[18], b[19], b[20], b[21] = byte(p.Link>>24), byte(p.Link>>16), byte(p.Link>>8), byte(p.Link)
+	return b[:]
+}
+
+// sourceOf is the unit in which strangers are limited: an IPv4 address, an IPv6
+// /64, or a relay link.
+func sourceOf(p Path) netip.Prefix {
+	if p.IsRelay() {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{0, byte(p.Link >> 16), byte(p.Link >> 8), byte(p.Link)}), 32)
+	}
+	bits := 32
+	if p.Remote.Addr().Is6() {
+		bits = 64
+	}
+	x, _ := p.Remote.Addr().Prefix(bits)
+	return x
+}

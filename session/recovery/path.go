@@ -1,0 +1,119 @@
+package recovery
+
+import (
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/congestion"
+)
+
+// DefaultMDS is the datagram size that every path carries (RFC 9000 §14).
+const DefaultMDS = 1200
+
+// maxPTO bounds the backoff of the probe timeout, so that a session is heard
+// soon after an outage ends. A path whose RTT asks for more gets it.
+const maxPTO = 2 * time.Second
+
+// Path is the recovery state of one network path. Call Init before use. A path
+// to another network gets a new Path (RFC 9000 §9.4); one whose port alone has
+// changed may keep it. It is forgotten only after Requeue.
+type Path struct {
+	// RTT is the round trip time. The caller may add samples of its own.
+	RTT RTT
+
+	cc          congestion.Controller
+	pacer       congestion.Pacer
+	inFlight    int  // bytes
+	outstanding int  // frames
+	listed      bool // in State.paths
+
+	sent    uint64 // frames, which numbers their ordinals
+	arrived uint64 // one more than the largest ordinal acknowledged; 0 if none
+
+	lossTime clock.Time // when the next frame will count as lost; Never if none
+	ptoBase  clock.Time // what the probe timeout counts from
+	ptoCount int        // probe timeouts since the last acknowledgement
+
+	reordering reordering
+	episode    episode
+	ack        ackSum
+	loss       lossSum
+}
+
+// An episode is one reduction of the congestion window and the losses that it
+// stands for.
+type episode struct {
+	id       uint32 // 0 before the first
+	missing  int    // frames lost and still not acknowledged
+	undoable bool   // every lost frame is still remembered
+}
+
+// ackSum is what one acknowledgement says about the path.
+type ackSum struct {
+	any     bool
+	largest uint64
+	before  int           // bytes in flight before it
+	sample  time.Duration // 0 if it gives none
+}
+
+// lossSum is what one loss detection says about the path.
+type lossSum struct {
+	delay    time.Duration // after which a frame is lost
+	runFrom  clock.Time    // when the first of the last unbroken run was sent; Never if none
+	runEnd   uint64        // one more than the ordinal of its last
+	runTaken time.Duration // by the longest run
+}
+
+// Init prepares a path that nothing is known about.
+func (p *Path) Init(mds int) {
+	*p = Path{lossTime: clock.Never}
+	p.RTT.init()
+	p.cc.Init(mds)
+}
+
+// SetMDS sets the largest datagram size that the path is known to carry.
+func (p *Path) SetMDS(mds int) { p.cc.SetMDS(mds) }
+
+// Window returns the congestion window in bytes.
+func (p *Path) Window() int { return p.cc.Window() }
+
+// InFlight returns the bytes that count against the congestion window.
+func (p *Path) InFlight() int { return p.inFlight }
+
+// PTOCount returns how many probe timeouts passed since anything was last
+// acknowledged on the path.
+func (p *Path) PTOCount() int { return p.ptoCount }
+
+// ResetPTO ends the backoff of the probe timeout, since the network has changed
+// and the silence may be over.
+func (p *Path) ResetPTO() { p.ptoCount = 0 }
+
+func (p *Path) onSent(f *Sent, maxAckDelay time.Duration) {
+	p.cc.OnSent(f.At, f.PN, p.inFlight, p.RTT.PTO(maxAckDelay))
+	p.pacer.OnSent(f.At, f.Size, &p.cc, p.RTT.Smoothed())
+	if p.RTT.HasSample() {
+		f.Flags |= afterSample
+	}
+	f.ordinal = p.sent
+	p.sent++
+	p.inFlight += f.Size
+	p.outstanding++
+	p.ptoBase = f.At
+}
+
+// release takes a frame that is not outstanding any more out of flight.
+func (p *Path) release(f *Sent) {
+	p.inFlight -= f.Size
+	p.outstanding--
+}
+
+// ptoTime returns when the probe timeout expires; Never if none is running. A
+// running loss timer takes its place (RFC 9002 §6.2.1).
+func (p *Path) ptoTime(maxAckDelay time.Duration) clock.Time {
+	if p.outstanding == 0 || p.lossTime != clock.Never {
+		return clock.Never
+	}
+	pto := p.RTT.PTO(maxAckDelay)
+	const maxShift = 12 // beyond what any PTO needs to reach maxPTO
+	return p.ptoBase.Add(min(pto<<min(p.ptoCount, maxShift), max(maxPTO, pto)))
+}

@@ -1,0 +1,65 @@
+package recovery
+
+import "time"
+
+// Constants of RFC 9002 §6.1.
+const (
+	packetThreshold = 3
+	// Time thresholds, in eighths of the RTT; the first is kTimeThreshold.
+	timeThreshold = 9
+)
+
+const (
+	maxPacketThreshold = 64
+	// maxTimeThreshold lets a frame be late by a whole RTT and no more, as
+	// RFC 8985 §6.2 step 4 bounds its reordering window.
+	maxTimeThreshold = 16
+	// quietEpisodes is how many reductions in a row must have been just before
+	// the thresholds fall back (RFC 8985 §6.2 step 4).
+	quietEpisodes = 16
+)
+
+// timeSteps are the time thresholds that reordering goes through.
+var timeSteps = [...]time.Duration{timeThreshold, 10, 12, maxTimeThreshold}
+
+// reordering is how far frames of a path are allowed to overtake each other
+// before one counts as lost. RFC 9002 §6.1 permits to adapt both thresholds;
+// the way is that of RFC 8985. The zero value has the thresholds of RFC 9002.
+type reordering struct {
+	excess int // above packetThreshold
+	step   int // in timeSteps
+	quiet  int // episodes since the thresholds last proved too low
+
+	tooLow bool // by the acknowledgement at hand
+}
+
+func (r *reordering) packets() uint64 { return uint64(packetThreshold + r.excess) }
+
+func (r *reordering) delay(rtt time.Duration) time.Duration {
+	return max(rtt/8*timeSteps[r.step], granularity)
+}
+
+// onSpurious learns that a frame was lost too early: it arrived when a frame
+// sent distance later had arrived already.
+func (r *reordering) onSpurious(distance uint64) {
+	r.quiet, r.tooLow = 0, true
+	threshold := int(min(distance+1, maxPacketThreshold))
+	r.excess = max(r.excess, threshold-packetThreshold)
+}
+
+// widen raises the time threshold by one step for an acknowledgement that has
+// proved it too low, however many frames that was about.
+func (r *reordering) widen() {
+	if r.tooLow {
+		r.tooLow = false
+		r.step = min(r.step+1, len(timeSteps)-1)
+	}
+}
+
+// onEpisode learns that the congestion window was reduced.
+func (r *reordering) onEpisode() {
+	r.quiet++
+	if r.quiet >= quietEpisodes {
+		*r = reordering{}
+	}
+}

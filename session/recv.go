@@ -1,0 +1,250 @@
+package session
+
+import (
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/recovery"
+	"github.com/seed-67dce94e/holdfast/session/seal"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// handleFrame takes in a DATA frame addressed to id, which is one of ours. Only
+// after the frame has authenticated, and is no repeat, may it change anything.
+func (s *Session) handleFrame(now Time, p Path, id wire.ConnID, b []byte) {
+	pn, body, err := s.keys.Open(now, b, s.largest, s.heardPN)
+	switch {
+	case err == seal.ErrKeyUpdate:
+		s.violated(now, &ProtocolError{err.Error()})
+		return
+	case err != nil:
+		s.forged(now)
+		return
+	}
+	if s.replay.Seen(pn) {
+		s.e.stats.DroppedReplay++
+		s.stats.Duplicates++
+		return
+	}
+	s.replay.Mark(pn)
+	s.stats.Received++
+	s.stats.ReceivedBytes += uint64(len(b))
+	s.e.touch(s)
+	switch s.state {
+	case stateHalfOpen:
+		if s = s.confirm(now); s == nil {
+			return
+		}
+	case stateClosing:
+		s.answerClosing(now)
+		s.lookForClose(now, body)
+		return
+	case stateDraining, stateClosed:
+		return
+	}
+	x := s.obtainPath(p)
+	x.received += uint64(len(b))
+	newest := !s.heardPN || pn > s.largest
+	if newest {
+		s.largest, s.heardPN = pn, true
+	}
+	in := inbound{now: now, path: x, id: id}
+	if err := s.handleChunks(&in, body); err != nil {
+		s.violated(now, err)
+		return
+	}
+	if s.state != stateEstablished {
+		return
+	}
+	s.acks.OnReceived(now, pn, in.eliciting, in.urgent)
+	s.pathAlive(now, x)
+	s.idle.received(now, in.message, 2*s.active.rec.RTT.Smoothed())
+	if !in.probing && newest {
+		s.follow(now, x, s.noteUsedID(id))
+	}
+	s.msgs.SetRTT(s.active.rec.RTT.Smoothed())
+}
+
+// inbound is what handling the chunks of one frame finds out.
+type inbound struct {
+	now       Time
+	path      *path
+	id        wire.ConnID // the frame was addressed to it
+	eliciting bool
+	urgent    bool
+	probing   bool // nothing but probing chunks
+	message   bool // brought application data
+}
+
+func (s *Session) handleChunks(in *inbound, b []byte) error {
+	if len(b) == 0 {
+		return &ProtocolError{"frame without chunks"}
+	}
+	in.probing = true
+	c := &s.e.chunk
+	for len(b) > 0 {
+		rest, err := wire.ConsumeChunk(b, c)
+		if err != nil {
+			return &ProtocolError{err.Error()}
+		}
+		b = rest
+		in.eliciting = in.eliciting || c.Type.AckEliciting()
+		in.probing = in.probing && c.Type.Probing()
+		if err := s.handleChunk(in, c); err != nil {
+			return err
+		}
+		if s.state != stateEstablished {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (s *Session) handleChunk(in *inbound, c *wire.Chunk) error {
+	switch c.Type {
+	case wire.TypeAck:
+		return s.handleAck(in.now, &c.Ack)
+	case wire.TypePathChallenge:
+		in.path.response, in.path.hasResponse = c.Path, true
+	case wire.TypePathResponse:
+		s.handlePathResponse(in.now, c.Path)
+	case wire.TypeNewConnID:
+		return s.handleNewConnID(&c.NewConnID)
+	case wire.TypeRetireConnID:
+		return s.handleRetireConnID(c.Retire, in.id)
+	case wire.TypeCredit:
+		return s.msgs.HandleCredit(in.now, &c.Credit)
+	case wire.TypeSkip:
+		return s.msgs.HandleSkip(in.now, &c.Skip)
+	case wire.TypeRead:
+		return s.msgs.HandleRead(in.now, &c.Read)
+	case wire.TypeMessage:
+		in.urgent = in.urgent || c.Message.Urgent
+		in.message = true
+		return s.msgs.HandleMessage(in.now, &c.Message)
+	case wire.TypeClose:
+		s.peerClosed(in.now, &c.Close)
+	}
+	return nil
+}
+
+func (s *Session) handleAck(now Time, a *wire.Ack) error {
+	r := &s.e.result
+	delay := time.Duration(s.peerParams.MaxAckDelay) * time.Millisecond
+	if err := s.loss.OnAck(now, a, delay, r); err != nil {
+		return &ProtocolError{err.Error()}
+	}
+	s.applyResult(now)
+	return nil
+}
+
+// applyResult passes on the fate of sent frames, chunk by chunk, to the parts
+// that sent them.
+func (s *Session) applyResult(now Time) {
+	r := &s.e.result
+	s.stats.Spurious += uint64(r.Spurious)
+	for i := range r.Acked {
+		f := r.Acked[i]
+		s.keys.OnAck(f.PN)
+		if f.Flags&recovery.MTUProbe != 0 {
+			s.mtuAnswered(now, f, true)
+		} else {
+			s.eachPathOf(f, func(x *path) { x.mtu.OnAcked(f.Size) })
+		}
+		for j := range f.Refs {
+			s.chunkAcked(now, &f.Refs[j])
+		}
+	}
+	for i := range r.Lost {
+		f := r.Lost[i]
+		if f.Flags&recovery.MTUProbe != 0 {
+			s.mtuAnswered(now, f, false)
+		} else {
+			s.stats.Lost++
+			s.eachPathOf(f, func(x *path) { x.mtu.OnLoss(now, f.Size) })
+		}
+		for j := range f.Refs {
+			s.chunkLost(now, &f.Refs[j])
+		}
+	}
+	r.Reset()
+}
+
+// eachPathOf calls do for the path that a sent frame took; none if it is gone.
+func (s *Session) eachPathOf(f *recovery.Sent, do func(*path)) {
+	for _, x := range s.paths {
+		if x.rec == f.Path {
+			do(x)
+		}
+	}
+}
+
+func (s *Session) mtuAnswered(now Time, f *recovery.Sent, acked bool) {
+	s.eachPathOf(f, func(x *path) {
+		if acked {
+			x.mtu.OnProbeAcked(now, f.Size)
+			x.rec.SetMDS(x.mtu.Current())
+		} else {
+			x.mtu.OnProbeLost(now, f.Size)
+		}
+	})
+}
+
+func (s *Session) chunkAcked(now Time, r *recovery.Ref) {
+	switch r.Kind {
+	case wire.TypeAck:
+		s.acks.OnAckAcked(r.Seq)
+	case wire.TypeNewConnID:
+		s.local.fate(r.Seq, true)
+	case wire.TypeRetireConnID:
+		s.remote.fate(r.Seq, true)
+	case wire.TypePing, wire.TypePathChallenge, wire.TypePathResponse:
+	default:
+		s.msgs.OnAcked(now, r)
+	}
+}
+
+func (s *Session) chunkLost(now Time, r *recovery.Ref) {
+	switch r.Kind {
+	case wire.TypeNewConnID:
+		s.local.fate(r.Seq, false)
+	case wire.TypeRetireConnID:
+		s.remote.fate(r.Seq, false)
+	case wire.TypeAck, wire.TypePing, wire.TypePathChallenge, wire.TypePathResponse:
+	default:
+		s.msgs.OnLost(now, r)
+	}
+}
+
+// noteUsedID reports whether the peer addresses this side by a fresher
+// connection ID than before: it moved on purpose.
+func (s *Session) noteUsedID(id wire.ConnID) bool {
+	seq, ok := s.local.seqOf(id)
+	if !ok || seq <= s.usedID {
+		return false
+	}
+	s.usedID = seq
+	return true
+}
+
+// report turns what happened to messages into events.
+func (s *Session) report() {
+	for ch, ok := s.msgs.NextReadable(); ok; ch, ok = s.msgs.NextReadable() {
+		s.e.emit(Event{Kind: Readable, Session: s, Channel: ch})
+	}
+	for id, fate, ok := s.msgs.NextOutcome(); ok; id, fate, ok = s.msgs.NextOutcome() {
+		s.e.emit(Event{Kind: Outcome, Session: s, Message: id, Fate: fate})
+	}
+	if s.msgs.TakeWritable() {
+		s.e.emit(Event{Kind: Writable, Session: s})
+	}
+}
+
+// forged counts a frame that failed to authenticate. Nobody is told, and
+// nothing changes until the limit on forgeries of RFC 9001 §6.6.
+func (s *Session) forged(now Time) {
+	s.e.stats.DroppedAuth++
+	s.stats.DroppedAuth++
+	if s.keys.Exhausted() {
+		s.fail(now, ErrKeysExhausted)
+	}
+}

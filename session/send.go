@@ -1,0 +1,244 @@
+package session
+
+import (
+	"github.com/seed-67dce94e/holdfast/session/recovery"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// nextDatagram writes what s has to send, if it may send now.
+func (s *Session) nextDatagram(now Time, buf []byte) (Datagram, bool) {
+	switch s.state {
+	case stateDialing:
+		return s.nextInit(now, buf)
+	case stateHalfOpen:
+		return s.nextResp(now, buf)
+	case stateClosing:
+		return s.nextClose(now, buf)
+	case stateEstablished:
+		if d, ok := s.nextProbing(now, buf); ok {
+			return d, true
+		}
+		return s.nextBatch(now, buf)
+	}
+	return Datagram{}, false
+}
+
+// nextProbing writes a frame of probing chunks for a path that carries no data.
+func (s *Session) nextProbing(now Time, buf []byte) (Datagram, bool) {
+	for _, x := range s.paths {
+		if x == s.active || !x.hasResponse && x.challenge > now || !x.mayEmit() {
+			continue
+		}
+		if x.hasResponse && !x.validated {
+			x.startValidation(now, false) // answer and ask in one datagram
+		}
+		f := s.openFrame(buf, x, min(x.mtu.Current(), len(buf)))
+		s.addPathChunks(now, &f)
+		n := s.sealFrame(now, &f)
+		return Datagram{Path: x.Path, Data: buf[:n], Segment: n}, true
+	}
+	return Datagram{}, false
+}
+
+// nextBatch writes as many frames for the active path as fit in buf and may be
+// sent, all of one size but the last.
+func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
+	if d, ok := s.nextMTUProbe(now, buf); ok {
+		return d, true
+	}
+	d := Datagram{Path: s.active.Path}
+	size := s.active.mtu.Current()
+	for at := 0; len(buf)-at >= size || at == 0; {
+		n := s.nextFrame(now, buf[at:], size)
+		if n == 0 {
+			break
+		}
+		if at == 0 {
+			d.Segment = n
+		}
+		at += n
+		d.Data = buf[:at]
+		if n < size || n < d.Segment || s.active.Path != d.Path {
+			break
+		}
+	}
+	return d, len(d.Data) > 0
+}
+
+// nextFrame writes one frame of at most size bytes for the active path. It
+// returns 0 if there is nothing to say, or nothing may be said yet.
+func (s *Session) nextFrame(now Time, buf []byte, size int) int {
+	x := s.active
+	if !x.mayEmit() {
+		return 0
+	}
+	s.rekeyIfDue(now)
+	if s.keys.Exhausted() {
+		s.fail(now, ErrKeysExhausted)
+		return 0
+	}
+	data := s.mayCarryData(now, x, size)
+	must := s.mustSpeak(now, x)
+	if !must && !(data && s.msgs.Pending()) {
+		return 0
+	}
+	f := s.openFrame(buf, x, min(size, len(buf)))
+	s.addPathChunks(now, &f)
+	if b := s.acks.Append(now, f.b, f.limit); len(b) > len(f.b) {
+		f.b = b
+		if largest, ok := s.acks.Largest(); ok {
+			f.refs = append(f.refs, recovery.Ref{Kind: wire.TypeAck, Seq: largest})
+		}
+	}
+	head := len(f.b)
+	f.b, f.refs = s.appendConnIDs(f.b, f.limit, f.refs)
+	if data {
+		f.b, f.refs = s.msgs.Append(now, f.b, f.limit, f.refs)
+	}
+	if len(f.b) > head {
+		f.eliciting = true
+	}
+	if s.wantPing() && !f.eliciting && len(f.b) < f.limit {
+		f.b = append(f.b, byte(wire.TypePing))
+		f.refs = append(f.refs, recovery.Ref{Kind: wire.TypePing})
+		f.eliciting = true
+	}
+	if len(f.b) == f.start {
+		return 0
+	}
+	if len(f.b) >= f.limit-32 {
+		s.fullMTU = true
+	}
+	if f.eliciting {
+		s.pingNow = false
+		s.onlyAcks = 0
+		s.probes = max(s.probes-1, 0)
+	} else {
+		s.onlyAcks++
+	}
+	return s.sealFrame(now, &f)
+}
+
+// mayCarryData reports whether the congestion window and the pacer let a frame
+// of messages go. Probe-timeout frames pass both (RFC 9002 §7.5).
+func (s *Session) mayCarryData(now Time, x *path, size int) bool {
+	s.paceAt = Never
+	if s.probes > 0 {
+		return true
+	}
+	if !s.loss.CanSend(x.rec, size) {
+		return false
+	}
+	if at := s.loss.PaceUntil(now, x.rec); at > now {
+		s.paceAt = at
+		return false
+	}
+	return true
+}
+
+// mustSpeak reports whether there is something to send that waits for no window.
+func (s *Session) mustSpeak(now Time, x *path) bool {
+	return s.acks.Due(now) || s.wantPing() || x.hasResponse || x.challenge <= now || s.connIDsToSend()
+}
+
+// ackOnlyRun is how many frames that elicit nothing may follow each other before
+// one asks for an acknowledgement, so that old acknowledgement ranges can go.
+const ackOnlyRun = 19
+
+func (s *Session) wantPing() bool { return s.pingNow || s.probes > 0 || s.onlyAcks >= ackOnlyRun }
+
+func (s *Session) connIDsToSend() bool {
+	for i := range s.local.live {
+		if s.local.live[i].state == unsent {
+			return true
+		}
+	}
+	for i := range s.remote.retired {
+		if s.remote.retired[i].state == unsent {
+			return true
+		}
+	}
+	return false
+}
+
+// A frame is a DATA frame being written.
+type frame struct {
+	path      *path
+	b         []byte
+	start     int // where the chunks begin
+	limit     int // where they must end, leaving room for the tag
+	pn        uint64
+	pnLen     int
+	refs      []recovery.Ref
+	eliciting bool
+	flags     recovery.Flags
+}
+
+func (s *Session) openFrame(buf []byte, x *path, size int) frame {
+	pn := s.loss.NextPN()
+	largest, acked := s.loss.LargestAcked()
+	n := wire.PacketNumberLen(pn, largest, acked)
+	b := wire.AppendDataHeader(buf[:0], s.remote.current().id, s.keys.Phase(), pn, n)
+	return frame{path: x, b: b, start: len(b), limit: size - wire.TagLen, pn: pn, pnLen: n, refs: s.e.refs[:0]}
+}
+
+// addPathChunks appends the answer and the question that are due on the path.
+func (s *Session) addPathChunks(now Time, f *frame) {
+	x := f.path
+	if x.hasResponse {
+		f.b = wire.AppendPath(f.b, wire.TypePathResponse, x.response)
+		f.refs = append(f.refs, recovery.Ref{Kind: wire.TypePathResponse})
+		x.hasResponse = false
+		f.eliciting = true
+	}
+	if x.challenge <= now {
+		f.b = wire.AppendPath(f.b, wire.TypePathChallenge, s.nextChallenge(now, x))
+		f.refs = append(f.refs, recovery.Ref{Kind: wire.TypePathChallenge})
+		f.eliciting = true
+	}
+}
+
+// sealFrame pads, seals and records the frame and returns its size.
+func (s *Session) sealFrame(now Time, f *frame) int {
+	for len(f.b)+wire.TagLen < wire.MinDataLen {
+		f.b = append(f.b, byte(wire.TypePadding))
+	}
+	out := s.keys.Seal(f.b, f.pn, f.pnLen)
+	n := len(out)
+	x := f.path
+	flags := f.flags
+	if f.eliciting && x == s.active {
+		// Frames on other paths are probes: their answer is a
+		// PATH_RESPONSE, and their loss says nothing.
+		flags |= recovery.AckEliciting
+	}
+	s.loss.OnSent(now, x.rec, f.pn, n, flags, f.refs)
+	s.e.refs = f.refs[:0]
+	x.sent += uint64(n)
+	s.countSent(n)
+	s.idle.sent(now)
+	return n
+}
+
+// nextMTUProbe writes a padded frame that tests whether the path carries more
+// than it is known to. Its loss is no sign of congestion (RFC 8899 §3).
+func (s *Session) nextMTUProbe(now Time, buf []byte) (Datagram, bool) {
+	x := s.active
+	if !s.fullMTU || !x.validated || s.probes > 0 {
+		return Datagram{}, false
+	}
+	size, ok := x.mtu.NextProbe(now)
+	if !ok || size > len(buf) || !s.loss.CanSend(x.rec, size) {
+		return Datagram{}, false
+	}
+	f := s.openFrame(buf, x, size)
+	f.b = append(f.b, byte(wire.TypePing))
+	f.refs = append(f.refs, recovery.Ref{Kind: wire.TypePing})
+	f.eliciting, f.flags = true, recovery.MTUProbe
+	for len(f.b) < f.limit {
+		f.b = append(f.b, byte(wire.TypePadding))
+	}
+	x.mtu.OnProbeSent(size)
+	n := s.sealFrame(now, &f)
+	return Datagram{Path: x.Path, Data: buf[:n], Segment: n}, true
+}

@@ -1,0 +1,280 @@
+package session
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-67dce94e/holdfast/session/channels"
+	"github.com/seed-67dce94e/holdfast/session/handshake"
+	"github.com/seed-67dce94e/holdfast/session/recovery"
+	"github.com/seed-67dce94e/holdfast/session/seal"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
+
+// maxAckDelay is the longest this side holds back an acknowledgement.
+const maxAckDelay = recovery.MaxAckDelay
+
+// A state is where a session is in its life (SPEC §2).
+type state uint8
+
+const (
+	stateDialing     state = iota // INIT sent, no answer yet
+	stateHalfOpen                 // RESP sent, the initiator has not confirmed
+	stateEstablished              // keys agreed
+	stateClosing                  // CLOSE sent, waiting for it to be acknowledged
+	stateDraining                 // CLOSE received: silent until stray frames have passed
+	stateClosed
+)
+
+// A Session is the protocol state shared with one peer: keys, messages, and the
+// paths there are to it. It belongs to an Endpoint, whose rule holds for its
+// methods too: one change, then drain.
+type Session struct {
+	// User is the caller's own; the session does not look at it.
+	User any
+
+	e         *Endpoint
+	peer      wire.PeerID
+	app       string
+	id        uuid.UUID
+	state     state
+	initiator bool
+	confirmed bool // the peer is known to hold the keys
+	aes       bool
+
+	queued   bool // on the endpoint's ready list
+	timer    int  // place in the endpoint's timer heap, from 1
+	deadline Time
+	expires  Time // end of the handshake, of closing, or of draining
+
+	dial *dialState // while dialing
+	half *halfOpen  // while half open
+
+	keys    *seal.Keys
+	replay  seal.Window
+	largest uint64 // largest packet number received
+	heardPN bool
+	local   localIDs
+	remote  remoteIDs
+	usedID  uint64 // highest sequence number of a local ID that the peer has used
+
+	peerParams wire.Params
+	loss       recovery.State
+	acks       recovery.Acks
+	msgs       *channels.Set
+
+	paths     []*path
+	active    *path
+	fallback  *path // validated path to return to if the active one proves false
+	left      leftBehind
+	standby   *path // answered while the active path was suspect; takes over at standbyAt
+	standbyAt Time
+	movedAt   Time // when this side last moved data by its own decision; 0 is never
+	suspectAt Time // since when the active path has left frames unanswered; 0 is not
+	stranded  Time // since when no path answers; 0 is not
+
+	idle     idleState
+	rekeyed  Time // when the keys last changed
+	pingNow  bool // an ack-eliciting frame must go out
+	probes   int  // probe-timeout frames to send, whatever the window says
+	fullMTU  bool // a frame was filled to the brim: worth looking for a larger size
+	paceAt   Time // when the pacer allows the next frame; Never if it is not in the way
+	onlyAcks int  // frames sent in a row that elicit no acknowledgement
+
+	closing closeState
+	stats   counters
+}
+
+type counters struct {
+	Sent, Received           uint64
+	SentBytes, ReceivedBytes uint64
+	Lost, Spurious           uint64
+	DroppedAuth, Duplicates  uint64
+	Migrations, KeyUpdates   uint64
+}
+
+// Stats describe a session so far.
+type Stats struct {
+	Sent, Received           uint64 // datagrams
+	SentBytes, ReceivedBytes uint64 // UDP payload
+	Lost                     uint64 // datagrams declared lost
+	Spurious                 uint64 // of those, acknowledged after all
+	Duplicates               uint64 // datagrams that came twice
+	DroppedAuth              uint64 // datagrams that failed to authenticate
+	Migrations, KeyUpdates   uint64
+	SmoothedRTT, MinRTT      time.Duration
+	RTTVar                   time.Duration
+	CongestionWindow         int // bytes
+	BytesInFlight            int
+	MTU                      int // largest UDP payload in use, in bytes
+	Messages                 channels.Stats
+}
+
+func (e *Endpoint) newSession(now Time, peer wire.PeerID, app string, initiator bool) *Session {
+	e.sessions++
+	s := &Session{
+		e: e, peer: peer, app: app, initiator: initiator,
+		deadline: Never, expires: Never, paceAt: Never,
+		msgs: channels.New(channels.Config{
+			MaxMessage: e.cfg.MaxMessage, SendBuffer: e.cfg.SendBuffer,
+			Window: initialCredit, WindowMax: e.cfg.windowMax(),
+		}),
+	}
+	id := e.newConnID()
+	e.byID[id] = s
+	s.local.issue(id, known)
+	return s
+}
+
+// params is what this side tells the peer in its handshake frame.
+func (s *Session) params() wire.Params {
+	cfg := &s.e.cfg
+	p := wire.Params{
+		ConnID:        s.local.live[0].id,
+		AES:           s.e.hasAES(),
+		MaxAckDelay:   uint8(maxAckDelay / time.Millisecond),
+		MaxMessage:    uint32(cfg.MaxMessage),
+		ChannelCredit: initialCredit,
+	}
+	if cfg.IdleTimeout > 0 {
+		p.IdleTimeout = uint32(min(cfg.IdleTimeout/time.Millisecond, 1<<32-1))
+	}
+	p.Token = s.e.id.ResetToken(p.ConnID)
+	s.e.rng.Read(p.Nonce[:])
+	return p
+}
+
+// start takes in the result of the handshake: there are keys, and p leads to
+// the peer.
+func (s *Session) start(now Time, res *handshake.Result, p Path) {
+	s.id = res.SessionID
+	s.peerParams = res.Params
+	s.aes = s.e.hasAES() && res.Params.AES
+	s.keys = seal.New(res.Send, res.Recv, s.aes)
+	s.remote.live = append(s.remote.live[:0], remoteID{0, res.Params.ConnID, res.Params.Token})
+	s.loss.Init(s.e.rng.Uint64())
+	s.acks = recovery.Acks{}
+	s.msgs.SetPeer(int(res.Params.MaxMessage), int(res.Params.ChannelCredit))
+	s.idle.start(now)
+	s.rekeyed = now
+	s.keys.SetOldKeysExpiry(drainPTOs * initialRTT)
+	s.active = s.obtainPath(p)
+	s.loss.Activate(s.active.rec)
+	s.active.heard = now
+	s.active.received += wire.InitLen
+	if s.initiator {
+		// The answer carried what only the peer could know about our INIT:
+		// it has seen a frame of ours that went here.
+		s.active.validated, s.active.validatedAt = true, now
+	}
+}
+
+// takeTransport moves what start made from x to s.
+func (s *Session) takeTransport(x *Session) {
+	s.id, s.peerParams, s.aes, s.keys = x.id, x.peerParams, x.aes, x.keys
+	s.replay, s.largest, s.heardPN = x.replay, x.largest, x.heardPN
+	s.local, s.remote, s.usedID = x.local, x.remote, x.usedID
+	s.loss, s.acks = x.loss, x.acks
+	s.paths, s.active, s.fallback = x.paths, x.active, nil
+	s.left, s.standby, s.movedAt, s.suspectAt, s.stranded = leftBehind{}, nil, 0, 0, 0
+	s.idle, s.rekeyed = x.idle, x.rekeyed
+	s.pingNow, s.probes, s.paceAt = false, 0, Never
+	s.msgs.SetPeer(int(x.peerParams.MaxMessage), int(x.peerParams.ChannelCredit))
+}
+
+// established makes s usable: both sides hold the keys.
+func (s *Session) established(now Time) {
+	s.state, s.expires = stateEstablished, Never
+	s.e.byToken[s.remote.current().token] = s
+	s.replenish()
+	if !s.active.validated {
+		s.active.startValidation(now, false)
+	}
+	s.e.emit(Event{Kind: Established, Session: s, Path: s.Path()})
+	s.e.touch(s)
+}
+
+// Peer returns the peer's public key.
+func (s *Session) Peer() wire.PeerID { return s.peer }
+
+// ID returns the session's name, equal on both sides, for logs and metrics. It
+// is known once the session is established.
+func (s *Session) ID() uuid.UUID { return s.id }
+
+// Initiator reports whether this side began the session.
+func (s *Session) Initiator() bool { return s.initiator }
+
+// Send queues a message. It fails with ErrTooLarge, with ErrWouldBlock when the
+// send buffer is full, or with the error that ended the session. Messages may
+// be queued while the handshake is still under way.
+func (s *Session) Send(now Time, m *Message) (MessageID, error) {
+	s.e.enter(now)
+	if err := s.sendable(); err != nil {
+		return 0, err
+	}
+	id, err := s.msgs.Send(s.e.now, m)
+	s.e.touch(s)
+	return id, err
+}
+
+func (s *Session) sendable() error {
+	switch {
+	case s.closing.err != nil:
+		return s.closing.err
+	case s.closing.whenSent:
+		return ErrClosed
+	}
+	return nil
+}
+
+// Configure sets how this side sends on a channel.
+func (s *Session) Configure(channel uint16, o ChannelOptions) { s.msgs.Configure(channel, o) }
+
+// Cancel takes back a message that is not stored yet. Its outcome is Canceled;
+// Cancel reports false if the message has met its fate already.
+func (s *Session) Cancel(now Time, id MessageID) bool {
+	s.e.enter(now)
+	s.e.touch(s)
+	return s.msgs.Cancel(s.e.now, id)
+}
+
+// Recv takes the next message of a channel. It goes on yielding what had arrived
+// after the session has ended.
+func (s *Session) Recv(now Time, channel uint16) (Received, bool) {
+	s.e.enter(now)
+	m, ok := s.msgs.Recv(s.e.now, channel)
+	s.e.touch(s)
+	return m, ok
+}
+
+// RecvInto takes the next message of a channel into buf, without allocating. If
+// it does not fit, err is ErrShortBuffer, n the size needed, and the message
+// stays.
+func (s *Session) RecvInto(now Time, channel uint16, buf []byte) (n int, mode wire.Mode, ok bool, err error) {
+	s.e.enter(now)
+	n, mode, ok, err = s.msgs.RecvInto(s.e.now, channel, buf)
+	s.e.touch(s)
+	return n, mode, ok, err
+}
+
+// Stats returns what the session has counted and measured.
+func (s *Session) Stats() Stats {
+	c := &s.stats
+	st := Stats{
+		Sent: c.Sent, Received: c.Received, SentBytes: c.SentBytes, ReceivedBytes: c.ReceivedBytes,
+		Lost: c.Lost, Spurious: c.Spurious, Duplicates: c.Duplicates, DroppedAuth: c.DroppedAuth,
+		Migrations: c.Migrations, KeyUpdates: c.KeyUpdates,
+		Messages: s.msgs.Stats(),
+	}
+	if p := s.active; p != nil {
+		st.SmoothedRTT, st.MinRTT, st.RTTVar = p.rec.RTT.Smoothed(), p.rec.RTT.Min(), p.rec.RTT.Var()
+		st.CongestionWindow, st.BytesInFlight, st.MTU = p.rec.Window(), p.rec.InFlight(), p.mtu.Current()
+	}
+	return st
+}
+
+func (s *Session) countSent(n int) {
+	s.stats.Sent++
+	s.stats.SentBytes += uint64(n)
+}

@@ -1,0 +1,83 @@
+package wiretest
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Host sends and receives datagrams. It has an address of each family that it
+// speaks, and sits on the internet or behind a NAT.
+type Host struct {
+	Name string
+	Up   *Pipe // from the host
+	Down *Pipe // to the host
+
+	net    *Net
+	behind *NAT
+	addrs  []netip.Addr
+}
+
+// Host adds a host with the given addresses, behind a NAT or, if behind is nil,
+// on the internet.
+func (n *Net) Host(name string, behind *NAT, addrs ...netip.Addr) *Host {
+	h := &Host{Name: name, net: n}
+	h.Up, h.Down = n.pipe(name+" up"), n.pipe(name+" down")
+	h.attach(behind, addrs)
+	n.hosts = append(n.hosts, h)
+	return h
+}
+
+// SetLink gives both directions of the host's wire the same properties.
+func (h *Host) SetLink(l Link) { h.Up.Link, h.Down.Link = l, l }
+
+// Addrs returns the addresses of the host. The caller must not change them.
+func (h *Host) Addrs() []netip.Addr { return h.addrs }
+
+// Behind returns the NAT that the host is behind, or nil.
+func (h *Host) Behind() *NAT { return h.behind }
+
+// Addr returns the host's address of the family of remote, and false if it has
+// none.
+func (h *Host) Addr(remote netip.Addr) (netip.Addr, bool) {
+	for _, a := range h.addrs {
+		if a.Is4() == remote.Is4() {
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// Move takes the host to another network: it loses its addresses and gets new
+// ones there. What is on the way to the old ones is lost.
+func (h *Host) Move(behind *NAT, addrs ...netip.Addr) {
+	for _, a := range h.addrs {
+		h.net.unroute(h.behind, a, h)
+	}
+	h.attach(behind, addrs)
+}
+
+func (h *Host) attach(behind *NAT, addrs []netip.Addr) {
+	h.behind, h.addrs = behind, addrs
+	for _, a := range addrs {
+		h.net.route(behind, a, h)
+	}
+}
+
+// Send sends a copy of data from the given port of the host. Without an address
+// of the family of to, the datagram is lost.
+func (h *Host) Send(now time.Duration, port uint16, to netip.AddrPort, data []byte) {
+	src, ok := h.Addr(to.Addr())
+	f := h.net.flight(now, h, netip.AddrPortFrom(src, port), to, data)
+	if !ok {
+		h.net.end(now, f, NoRoute, "")
+		return
+	}
+	h.net.transmit(now, h.Up, f, hop{up: true, at: h.behind})
+}
+
+func (h *Host) receive(now time.Duration, f *flight) {
+	h.net.end(now, f, Delivered, h.Name)
+	h.net.arrived = append(h.net.arrived, Packet{At: now, Host: h, From: f.from, To: f.to, Data: f.data})
+}
+
+func (h *Host) downPipe() *Pipe { return h.Down }

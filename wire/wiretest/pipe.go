@@ -1,0 +1,137 @@
+package wiretest
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// A Link says how one direction of a wire treats datagrams. The zero value is
+// perfect: no delay, no loss, no limit. Probabilities are from 0 to 1.
+type Link struct {
+	Delay  time.Duration // one way
+	Jitter time.Duration // up to this much more, never changing the order
+
+	Loss  float64 // fraction lost in the long run
+	Burst float64 // mean length of a run of losses (Gilbert's model); up to 1: losses are independent
+
+	Reorder   float64       // fraction held back by ReorderBy, so that later ones overtake
+	ReorderBy time.Duration // if zero, 10 ms
+
+	Duplicate float64 // fraction that arrives twice
+	Corrupt   float64 // fraction in which one bit is flipped
+
+	Rate  int // bits a second, IP and UDP headers included; zero: no limit
+	Queue int // bytes that may wait for the rate, then the tail is dropped; zero: no limit
+
+	MTU       int  // largest IP packet; larger ones vanish; zero: no limit
+	Blackhole bool // nothing passes
+
+	// Drop, if not nil, sees every datagram before the other faults do and says
+	// which to lose. It must not keep or change data.
+	Drop func(at time.Duration, data []byte) bool
+}
+
+// IP and UDP headers, which count against a rate and an MTU.
+const (
+	headers4 = 20 + 8
+	headers6 = 40 + 8
+)
+
+// A Pipe is one direction of the wire of a Host or a NAT. The fields of its Link
+// may be changed at any time; datagrams already under way are not affected.
+type Pipe struct {
+	Link
+	name string
+	rng  *rand.Rand
+
+	free    time.Duration // when the last queued datagram has left the queue
+	arrival time.Duration // of the latest one that was not held back: order is kept
+	bad     bool          // Gilbert's state: in a run of losses
+}
+
+// A transit is the way of one copy of a datagram through a pipe.
+type transit struct {
+	at      time.Duration // arrival at the other end
+	corrupt bool
+}
+
+// pass puts a datagram of size bytes (headers included) into the pipe. It
+// returns what comes out, no or one or two copies, and the fate if none.
+func (p *Pipe) pass(now time.Duration, data []byte, size int) (out [2]transit, n int, fate Fate) {
+	if p.Drop != nil && p.Drop(now, data) {
+		return out, 0, Lost
+	}
+	switch {
+	case p.Blackhole:
+		return out, 0, Blackholed
+	case p.MTU > 0 && size > p.MTU:
+		return out, 0, TooBig
+	case p.lose():
+		return out, 0, Lost
+	}
+	left, ok := p.leave(now, size)
+	if !ok {
+		return out, 0, QueueFull
+	}
+	out[0] = p.travel(left)
+	if p.hit(p.Duplicate) {
+		out[1] = p.travel(left)
+		return out, 2, Delivered
+	}
+	return out, 1, Delivered
+}
+
+// leave returns when a datagram that joins the queue now has left it.
+func (p *Pipe) leave(now time.Duration, size int) (at time.Duration, ok bool) {
+	if p.Rate == 0 {
+		return now, true
+	}
+	start := max(now, p.free)
+	waiting := int(int64(start-now) * int64(p.Rate) / 8 / int64(time.Second))
+	if p.Queue > 0 && waiting+size > p.Queue {
+		return 0, false
+	}
+	p.free = start + time.Duration(int64(size)*8*int64(time.Second)/int64(p.Rate))
+	return p.free, true
+}
+
+func (p *Pipe) travel(left time.Duration) transit {
+	t := transit{at: left + p.Delay, corrupt: p.hit(p.Corrupt)}
+	if p.Jitter > 0 {
+		t.at += time.Duration(p.rng.Int64N(int64(p.Jitter)))
+	}
+	if p.hit(p.Reorder) {
+		by := p.ReorderBy
+		if by == 0 {
+			by = 10 * time.Millisecond
+		}
+		t.at += by
+		return t
+	}
+	if p.Jitter > 0 {
+		t.at = max(t.at, p.arrival)
+	}
+	p.arrival = t.at
+	return t
+}
+
+// lose steps Gilbert's two-state model, which loses everything in its bad state
+// and spends the fraction Loss of its time there.
+func (p *Pipe) lose() bool {
+	if p.Loss <= 0 || p.Burst <= 1 {
+		p.bad = false
+		return p.hit(p.Loss)
+	}
+	if p.bad {
+		p.bad = !p.hit(1 / p.Burst)
+	} else {
+		p.bad = p.hit(p.Loss / (1 - p.Loss) / p.Burst)
+	}
+	return p.bad
+}
+
+// hit draws a random number only where a fault is possible, so that a fault
+// that is off does not disturb the others.
+func (p *Pipe) hit(probability float64) bool {
+	return probability > 0 && p.rng.Float64() < probability
+}
