@@ -27,7 +27,7 @@ const (
 // have not confirmed.
 type acceptState struct {
 	n         int
-	byMAC     map[[wire.MACLen]byte]*Session // finds the answer to a repeated INIT
+	byMAC     map[[wire.MACLen]byte]*Session // by INIT, as long as its session lives: a repeat makes no other
 	byPeer    map[wire.PeerID][]*Session
 	perSource map[netip.Prefix]int
 	loadUntil Time
@@ -42,7 +42,6 @@ func (a *acceptState) init() {
 // halfOpen is what a session remembers while it waits for the initiator to
 // prove, by its first DATA frame, that it holds the keys.
 type halfOpen struct {
-	mac     [wire.MACLen]byte
 	source  netip.Prefix
 	frame   []byte // the RESP, the same bytes each time
 	to      Path
@@ -73,11 +72,15 @@ func (e *Endpoint) handleInit(now Time, p Path, b []byte) {
 		return
 	}
 	mac := [wire.MACLen]byte(f.MAC1)
+	if (e.underLoad(now) || !zero(f.MAC2)) && !e.knowsCookie(now, p, b) {
+		return
+	}
 	if s := e.accepts.byMAC[mac]; s != nil {
 		s.repeatResp(now, p)
 		return
 	}
-	if e.underLoad(now) && !e.admitUnderLoad(now, p, b) {
+	if e.underLoad(now) && e.accepts.perSource[sourceOf(p)] >= halfOpenPerHost {
+		e.stats.DroppedLimit++
 		return
 	}
 	if e.accepts.n >= maxHalfOpen || e.sessions >= e.cfg.MaxSessions {
@@ -89,6 +92,9 @@ func (e *Endpoint) handleInit(now Time, p Path, b []byte) {
 		e.stats.DroppedHandshake++
 		return
 	}
+	if e.settled(pending) {
+		return
+	}
 	crossed := e.crossedDial(now, pending.Peer, p)
 	if crossed != nil && e.designated(pending.Peer) {
 		return // our own INIT stands; the peer answers it
@@ -96,21 +102,28 @@ func (e *Endpoint) handleInit(now Time, p Path, b []byte) {
 	e.accept(now, p, mac, pending, crossed)
 }
 
-func (e *Endpoint) admitUnderLoad(now Time, p Path, b []byte) bool {
+// knowsCookie checks MAC2. Whoever fails is sent a cookie, also one that shows an
+// outdated cookie while none is asked for: else it would go on doing so.
+func (e *Endpoint) knowsCookie(now Time, p Path, b []byte) bool {
 	var key [22]byte
 	addr := pathKey(p, &key)
-	if !e.resp.CheckMAC2(now, b, addr) {
-		var nonce [24]byte
-		e.rng.Read(nonce[:])
-		if c, ok := e.resp.Cookie(now, b, addr, nonce); ok {
-			e.stats.CookiesSent++
-			e.answer(p, c.Append(nil))
-		}
-		return false
+	if e.resp.CheckMAC2(now, b, addr) {
+		return true
 	}
-	if e.accepts.perSource[sourceOf(p)] >= halfOpenPerHost {
-		e.stats.DroppedLimit++
-		return false
+	var nonce [24]byte
+	e.rng.Read(nonce[:])
+	if c, ok := e.resp.Cookie(now, b, addr, nonce); ok {
+		e.stats.CookiesSent++
+		e.answer(p, c.Append(nil))
+	}
+	return false
+}
+
+func zero(b []byte) bool {
+	for _, x := range b {
+		if x != 0 {
+			return false
+		}
 	}
 	return true
 }
@@ -120,6 +133,20 @@ func (e *Endpoint) admitUnderLoad(now Time, p Path, b []byte) bool {
 func (e *Endpoint) designated(peer wire.PeerID) bool {
 	self := e.ID()
 	return string(self[:]) < string(peer[:])
+}
+
+// settled reports whether an INIT belongs to a dial that crossed a handshake
+// which has completed meanwhile: that session is the one that stays. It is
+// nudged, since the peer seems not to know yet.
+func (e *Endpoint) settled(p *handshake.Pending) bool {
+	for _, s := range e.peers[p.Peer] {
+		if s.peerParams.ConnID == p.Params.Crosses || s.ignored == p.Params.ConnID {
+			s.pingNow = true
+			e.touch(s)
+			return true
+		}
+	}
+	return false
 }
 
 // crossedDial returns our own unanswered dial to the peer whose INIT came from
@@ -137,6 +164,9 @@ func (e *Endpoint) crossedDial(now Time, peer wire.PeerID, p Path) *Session {
 func (e *Endpoint) accept(now Time, p Path, mac [wire.MACLen]byte, pending *handshake.Pending, crossed *Session) {
 	s := e.newSession(now, pending.Peer, e.cfg.App, false)
 	params := s.params()
+	if crossed != nil {
+		params.Crosses = crossed.local.live[0].id
+	}
 	frame, res, err := pending.Respond(&params, e.secret())
 	if err != nil {
 		e.stats.DroppedHandshake++
@@ -144,7 +174,8 @@ func (e *Endpoint) accept(now Time, p Path, mac [wire.MACLen]byte, pending *hand
 		return
 	}
 	s.state = stateHalfOpen
-	s.half = &halfOpen{mac: mac, source: sourceOf(p), frame: frame, to: p, due: true, crossed: crossed}
+	s.initMAC = mac
+	s.half = &halfOpen{source: sourceOf(p), frame: frame, to: p, due: true, crossed: crossed}
 	s.expires = now.Add(halfOpenLife)
 	e.accepts.n++
 	e.accepts.byMAC[mac] = s
@@ -181,7 +212,6 @@ func (e *Endpoint) leaveHalfOpen(s *Session) {
 	}
 	s.half = nil
 	e.accepts.n--
-	delete(e.accepts.byMAC, h.mac)
 	forget(e.accepts.byPeer, s.peer, s)
 	if e.accepts.perSource[h.source]--; e.accepts.perSource[h.source] == 0 {
 		delete(e.accepts.perSource, h.source)
@@ -237,9 +267,12 @@ func (s *Session) adopt(now Time, x *Session) {
 		s.e.byID[l.id] = s
 	}
 	s.e.byToken[s.remote.current().token] = s
-	s.state, s.initiator, s.confirmed = stateEstablished, false, true
+	s.initiator, s.confirmed = false, true
+	s.enterEstablished()
 	x.state = stateClosed
 	x.paths, x.active, x.keys = nil, nil, nil
+	s.initMAC = x.initMAC
+	s.e.accepts.byMAC[s.initMAC] = s
 	x.deadline = Never
 	s.e.timers.fix(x)
 	s.e.sessions--

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // Checks that hold at every instant, whatever the network and the other side do.
@@ -102,8 +103,8 @@ func (p *peer) check() {
 // checkEndpoint checks the books of an endpoint against each other and against
 // the limits it promises (V9).
 func checkEndpoint(e *Endpoint) error {
-	if e.accepts.n > maxHalfOpen || e.accepts.n < 0 || len(e.accepts.byMAC) != e.accepts.n {
-		return fmt.Errorf("%d half-open sessions, %d of them by MAC", e.accepts.n, len(e.accepts.byMAC))
+	if e.accepts.n > maxHalfOpen || e.accepts.n < 0 || len(e.accepts.byMAC) > e.sessions {
+		return fmt.Errorf("%d half-open sessions, %d by MAC", e.accepts.n, len(e.accepts.byMAC))
 	}
 	if n := e.stateless.len(); n != 0 {
 		return fmt.Errorf("%d stateless answers are left after draining", n)
@@ -133,4 +134,20 @@ func checkSession(s *Session) error {
 		return fmt.Errorf("%d paths", len(s.paths))
 	}
 	return s.msgs.Check()
+}
+
+// timers prints what a session waits for, relative to the present.
+func timers(s *Session) string {
+	if s.state != stateEstablished {
+		return fmt.Sprintf("state %d, expires in %v", s.state, s.expires.Sub(s.e.now))
+	}
+	in := func(t Time) time.Duration { return t.Sub(s.e.now) }
+	idle, _ := s.idleTimeout()
+	out := fmt.Sprintf("idle %v, keep-alive %v, silence %v, loss %v, acks %v, messages %v, pacer %v, old keys %v, left %v",
+		in(idle), in(s.keepAliveAt()), in(s.idle.nextProbe), in(s.loss.Deadline()), in(s.acks.Deadline()),
+		in(s.msgs.Deadline()), in(s.paceAt), in(s.keys.OldKeysExpiry()), in(s.left.at))
+	for _, x := range s.paths {
+		out += fmt.Sprintf("; path %v: challenge %v, give up %v, size search %v", x.Path, in(x.challenge), in(x.giveUp), in(x.mtu.Deadline()))
+	}
+	return out
 }

@@ -138,6 +138,9 @@ func (s *Session) end(err error) {
 		return
 	}
 	s.closing.err = err
+	if s.state == stateEstablished {
+		forget(s.e.peers, s.peer, s)
+	}
 	s.msgs.Abort()
 	s.report()
 	if s.state == stateHalfOpen {
@@ -153,6 +156,9 @@ func (e *Endpoint) drop(s *Session) {
 	}
 	e.forgetDial(s)
 	e.leaveHalfOpen(s)
+	if e.accepts.byMAC[s.initMAC] == s {
+		delete(e.accepts.byMAC, s.initMAC)
+	}
 	for _, l := range s.local.live {
 		e.forgetID(l.id, s)
 	}

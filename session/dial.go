@@ -48,6 +48,14 @@ func (e *Endpoint) Dial(now Time, o DialOptions) (*Session, error) {
 	}
 	s := e.newSession(now, o.Peer, o.App, true)
 	params := s.params()
+	halves := e.accepts.byPeer[o.Peer]
+	if o.App != e.cfg.App {
+		halves = nil
+	}
+	for _, h := range halves {
+		h.half.crossed = s
+		params.Crosses = h.local.live[0].id
+	}
 	hs, err := e.id.Initiate(o.Peer, o.App, &params, e.secret())
 	if err != nil {
 		e.drop(s)
@@ -56,7 +64,7 @@ func (e *Endpoint) Dial(now Time, o DialOptions) (*Session, error) {
 	s.state, s.dial = stateDialing, &dialState{hs: hs}
 	s.expires = now.Add(o.Timeout)
 	start := now
-	if e.linkCrossed(s) {
+	if len(halves) > 0 {
 		start = now.Add(crossedDialDelay) // the peer's own handshake is about to complete
 	}
 	for _, p := range o.Paths {
@@ -67,17 +75,20 @@ func (e *Endpoint) Dial(now Time, o DialOptions) (*Session, error) {
 	return s, nil
 }
 
-// linkCrossed ties a half-open session with the same peer to the new dial, so
-// that the two end up as one.
-func (e *Endpoint) linkCrossed(s *Session) bool {
-	if s.app != e.cfg.App {
-		return false
+// ignoreCrossed notes, from the answer to our dial, the dial of the peer that
+// crossed it. That one has lost, whether its INIT is answered already or still
+// to come.
+func (s *Session) ignoreCrossed(id wire.ConnID) {
+	if id == (wire.ConnID{}) {
+		return
 	}
-	halves := e.accepts.byPeer[s.peer]
-	for _, l := range halves {
-		l.half.crossed = s
+	s.ignored = id
+	for _, h := range s.e.accepts.byPeer[s.peer] {
+		if h.peerParams.ConnID == id {
+			s.e.drop(h)
+			return
+		}
 	}
-	return len(halves) > 0
 }
 
 // addDialPath sends the INIT to one more path, or again to one it went to.
@@ -138,6 +149,7 @@ func (e *Endpoint) handleResp(now Time, p Path, b []byte) {
 			s.active.rec.RTT.Update(now.Sub(d.sent), 0, 0)
 		}
 	}
+	s.ignoreCrossed(res.Params.Crosses)
 	s.confirmed = true
 	s.pingNow = true // the responder waits for a frame under the new keys
 	s.established(now)

@@ -29,6 +29,7 @@ type Endpoint struct {
 
 	byID    map[wire.ConnID]*Session     // by each connection ID that we issued
 	byToken map[wire.ResetToken]*Session // by the reset token of the ID that we send to
+	peers   map[wire.PeerID][]*Session   // established ones, oldest first
 	dials   map[wire.PeerID][]*Session   // handshakes that this side began
 	accepts acceptState
 
@@ -104,6 +105,7 @@ func NewEndpoint(cfg *Config, seed [32]byte) (*Endpoint, error) {
 		rng:     rand.NewChaCha8(seed),
 		byID:    make(map[wire.ConnID]*Session),
 		byToken: make(map[wire.ResetToken]*Session),
+		peers:   make(map[wire.PeerID][]*Session),
 		dials:   make(map[wire.PeerID][]*Session),
 	}
 	e.accepts.init()

@@ -77,8 +77,11 @@ const (
 	linkPort = 7000
 )
 
+// epoch is when worlds begin: not at zero, which some fields take for never.
+const epoch = Time(time.Hour)
+
 func newWorld(tb testing.TB, seed uint64) *world {
-	w := &world{tb: tb, seed: seed, net: wiretest.New(seed), now: Time(time.Hour), hostile: make(map[wire.PeerID]bool)}
+	w := &world{tb: tb, seed: seed, net: wiretest.New(seed), now: epoch, hostile: make(map[wire.PeerID]bool)}
 	w.ledger.init()
 	w.net.Tap = w.tap
 	return w
@@ -157,7 +160,7 @@ func (p *peer) addr() netip.AddrPort { return netip.AddrPortFrom(p.host.Addrs()[
 func (p *peer) path() Path { return Path{Remote: p.addr()} }
 
 // vtime is the time as the network counts it.
-func (w *world) vtime() time.Duration { return time.Duration(w.now) }
+func (w *world) vtime() time.Duration { return w.now.Sub(epoch) }
 
 // at plans something for a time from now.
 func (w *world) at(d time.Duration, what func()) {
@@ -299,7 +302,7 @@ func (p *peer) with(q *peer) *Session {
 func (w *world) step(end Time) bool {
 	next := Never
 	if at, ok := w.net.Next(); ok {
-		next = Time(at)
+		next = epoch.Add(at)
 	}
 	if len(w.plans) > 0 {
 		next = min(next, w.plans[0].at)
@@ -336,7 +339,7 @@ func (w *world) fire(p *peer) {
 		return
 	}
 	if p.spins++; p.spins > spinMax {
-		p.fatalf("%s: the deadline is in the past %d times in a row", p.name, p.spins)
+		p.fatalf("%s: the deadline is in the past %d times in a row: %s", p.name, p.spins, timers(p.ep.timers[0]))
 	}
 	p.change(p.ep.HandleTimeout)
 	if p.ep.Deadline() > w.now {
@@ -419,7 +422,7 @@ func (w *world) fatalf(format string, args ...any) {
 	w.tb.Helper()
 	w.failed = true
 	w.tb.Fatalf("%s\nat %v, replay: go test ./session -run '^%s$' -seed %d\n%v",
-		fmt.Sprintf(format, args...), w.vtime()-time.Hour, strings.ReplaceAll(w.tb.Name(), "/", "$/^"), w.seed, w.net.Ladder())
+		fmt.Sprintf(format, args...), w.vtime(), strings.ReplaceAll(w.tb.Name(), "/", "$/^"), w.seed, w.net.Ladder())
 }
 
 func (w *world) tap(_ time.Duration, from, to netip.AddrPort, data []byte) {

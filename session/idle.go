@@ -92,7 +92,10 @@ func (s *Session) nextDeadline(now Time) Time {
 	case stateHalfOpen, stateDraining:
 		return s.expires
 	case stateClosing:
-		return min(s.expires, s.closing.next)
+		if !s.active.mayEmit() {
+			return s.expires
+		}
+		return min(s.expires, after(now, s.closing.next))
 	}
 	idle, _ := s.idleTimeout()
 	t := min(idle, s.keepAliveAt(), s.idle.nextProbe, s.loss.Deadline(), s.msgs.Deadline(), s.keys.OldKeysExpiry())
@@ -103,7 +106,7 @@ func (s *Session) nextDeadline(now Time) Time {
 		t = min(t, s.standbyAt)
 	}
 	t = min(t, after(now, s.acks.Deadline()), after(now, s.paceAt))
-	if s.fullMTU {
+	if s.fullMTU && s.active.sent >= mtuSearchAfter {
 		t = min(t, after(now, s.active.mtu.Deadline()))
 	}
 	for _, x := range s.paths {

@@ -152,6 +152,7 @@ func TestInteropMultiplexing(t *testing.T) {
 	w := newWorld(t, 1)
 	a, b := w.pair(usual())
 	s, _ := w.connect(a, b)
+	w.run(2*time.Second, nil) // the search for a datagram size is over
 	before := s.Stats().SentBytes
 	var xs []*entry
 	a.change(func(now Time) {
@@ -176,7 +177,7 @@ func TestSlowReaderHoldsUpOnlyItsChannel(t *testing.T) {
 	a, b := w.pair(usual())
 	_, onB := w.connect(a, b)
 	b.slow[1] = true
-	slow := a.stream(Message{Channel: 1}, 64<<10, 60)
+	slow := a.stream(Message{Channel: 1}, 64<<10, 30)
 	w.run(2*time.Second, nil)
 	fast := a.stream(Message{Channel: 2}, 64<<10, 30)
 	w.want("the other channel flows", 5*time.Second, fast.done)
@@ -307,7 +308,7 @@ func TestInteropTransferLoss(t *testing.T) {
 
 func TestInteropTransferCorruption(t *testing.T) {
 	l := usual()
-	l.Corrupt = 0.02
+	l.Corrupt, l.Burst = 0.02, 3
 	lossy(t, l)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"slices"
 
 	"github.com/seed-67dce94e/holdfast/wire"
 )
@@ -40,6 +41,7 @@ type entry struct {
 	id      MessageID
 	message Message // without its data
 	size    int
+	place   uint64 // number of the oldest message whose place in the queue it may have taken
 	at      Time
 	fates   []Fate
 	arrived int
@@ -84,6 +86,7 @@ func (p *peer) submit(now Time, s *Session, m Message, size int) (*entry, error)
 	x := &entry{
 		number: uint64(len(p.ledger.entries)), from: p, life: p.incarnation, by: s, message: m, size: size, at: now,
 	}
+	x.place = x.number
 	m.Data = content(x.number, size)
 	id, err := s.Send(now, &m)
 	if err != nil {
@@ -131,7 +134,7 @@ func (l *ledger) delivered(p *peer, s *Session, r Received) *entry {
 	x.to = s
 	st := stream{s, r.Channel, r.Mode}
 	if r.Mode == wire.Reliable || r.Mode == wire.Sequenced {
-		if before := l.streams[st]; before != nil && before.number > x.number {
+		if before := l.streams[st]; before != nil && before.place > x.number {
 			p.fatalf("%s took %v after %v (V3)", p.name, x, before)
 		}
 	}
@@ -169,6 +172,20 @@ func (l *ledger) outcome(p *peer, e Event) {
 		p.fatalf("%s is told that %v is read, and it is not (V4)", p.name, x)
 	}
 	x.fates = append(x.fates, e.Fate)
+	if e.Fate == Superseded && x.message.Mode != wire.Reliable {
+		l.successor(x).place = x.place
+	}
+}
+
+// successor returns the message that took the place of x: the newest one with
+// the same key.
+func (l *ledger) successor(x *entry) *entry {
+	for _, y := range slices.Backward(l.entries) {
+		if y.by == x.by && y.message.Channel == x.message.Channel && y.message.Mode == x.message.Mode && y.message.Key == x.message.Key {
+			return y
+		}
+	}
+	return nil
 }
 
 // crashed is called when p loses its memory: its own messages are no longer

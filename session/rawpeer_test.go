@@ -61,7 +61,6 @@ func (r *rawPeer) addr() netip.AddrPort { return netip.AddrPortFrom(r.host.Addrs
 func (r *rawPeer) dial() {
 	r.rngRead(r.connID[:])
 	params := wire.Params{ConnID: r.connID, AES: true, MaxAckDelay: 25, MaxMessage: 1 << 20, ChannelCredit: 1 << 18}
-	r.rngRead(params.Nonce[:])
 	var ephemeral [32]byte
 	r.rngRead(ephemeral[:])
 	hs, err := r.id.Initiate(r.victim.ep.ID(), r.victim.cfg.App, &params, ephemeral)

@@ -220,11 +220,15 @@ func (s *Session) sealFrame(now Time, f *frame) int {
 	return n
 }
 
+// mtuSearchAfter is how many bytes a path carries before it is worth knowing
+// whether it takes larger datagrams.
+const mtuSearchAfter = 128 << 10
+
 // nextMTUProbe writes a padded frame that tests whether the path carries more
 // than it is known to. Its loss is no sign of congestion (RFC 8899 §3).
 func (s *Session) nextMTUProbe(now Time, buf []byte) (Datagram, bool) {
 	x := s.active
-	if !s.fullMTU || !x.validated || s.probes > 0 {
+	if !s.fullMTU || x.sent < mtuSearchAfter || !x.validated || s.probes > 0 {
 		return Datagram{}, false
 	}
 	size, ok := x.mtu.NextProbe(now)

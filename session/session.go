@@ -48,8 +48,10 @@ type Session struct {
 	deadline Time
 	expires  Time // end of the handshake, of closing, or of draining
 
-	dial *dialState // while dialing
-	half *halfOpen  // while half open
+	initMAC [wire.MACLen]byte // names the INIT that this side answered
+	ignored wire.ConnID       // the peer's INIT with this ID crossed ours and is not answered
+	dial    *dialState        // while dialing
+	half    *halfOpen         // while half open
 
 	keys    *seal.Keys
 	replay  seal.Window
@@ -141,7 +143,6 @@ func (s *Session) params() wire.Params {
 		p.IdleTimeout = uint32(min(cfg.IdleTimeout/time.Millisecond, 1<<32-1))
 	}
 	p.Token = s.e.id.ResetToken(p.ConnID)
-	s.e.rng.Read(p.Nonce[:])
 	return p
 }
 
@@ -185,7 +186,7 @@ func (s *Session) takeTransport(x *Session) {
 
 // established makes s usable: both sides hold the keys.
 func (s *Session) established(now Time) {
-	s.state, s.expires = stateEstablished, Never
+	s.enterEstablished()
 	s.e.byToken[s.remote.current().token] = s
 	s.replenish()
 	if !s.active.validated {
@@ -194,6 +195,27 @@ func (s *Session) established(now Time) {
 	s.e.emit(Event{Kind: Established, Session: s, Path: s.Path()})
 	s.e.touch(s)
 }
+
+// enterEstablished puts s on the list of its peer's sessions. A new session that
+// the peer began may mean that it was restarted and has forgotten the others:
+// they are asked, and a restarted peer answers with RESET.
+func (s *Session) enterEstablished() {
+	list := s.e.peers[s.peer]
+	if !s.initiator {
+		for _, x := range list[max(0, len(list)-siblingsAsked):] {
+			x.pingNow = true
+			s.e.touch(x)
+		}
+	}
+	if s.state != stateEstablished {
+		s.e.peers[s.peer] = append(list, s)
+	}
+	s.state, s.expires = stateEstablished, Never
+}
+
+// siblingsAsked bounds how many older sessions with the same peer are asked
+// whether it still knows them.
+const siblingsAsked = 4
 
 // Peer returns the peer's public key.
 func (s *Session) Peer() wire.PeerID { return s.peer }

@@ -415,6 +415,8 @@ func (sim *simulation) disagreement() error {
 			return fmt.Errorf("%s and the hub are not in session", s.name)
 		case mine.ID() != theirs.ID():
 			return fmt.Errorf("%s and the hub are in different sessions", s.name)
+		case mine.sendable() != nil || theirs.sendable() != nil:
+			return fmt.Errorf("the session of %s with the hub is about to end", s.name)
 		case len(s.sessions) != 1:
 			return fmt.Errorf("%s has %d sessions", s.name, len(s.sessions))
 		}
@@ -472,6 +474,9 @@ func (x *stranger) act() bool {
 	rng := x.sim.rng
 	h := x.seen[rng.IntN(min(x.n, len(x.seen)))]
 	from, to, data := h.from, h.to, bytes.Clone(h.data)
+	if len(data) == 0 {
+		return !x.sim.healed
+	}
 	switch rng.IntN(6) {
 	case 0: // replay
 	case 1: // replay as if the sender had moved

@@ -6,13 +6,14 @@ import (
 )
 
 // passing names the fields that may change although nothing that matters did:
-// counters, scratch space, and the budget for answering strangers.
+// counters, scratch space, the budget for answering strangers, and the keys of
+// the next phase, which are derived when first tried.
 var passing = map[string]bool{
 	"Endpoint.now": true, "Endpoint.stats": true, "Endpoint.resetBudget": true, "Endpoint.chunk": true,
 	"Endpoint.result": true, "Endpoint.refs": true, "Endpoint.rng": true,
 	"Endpoint.ready": true, "Endpoint.events": true, "Endpoint.stateless": true, // empty after draining
 	"Session.stats": true, "Session.User": true,
-	"Keys.forgeries": true, "Keys.nonce": true, "Keys.mask": true, "hasher.hash": true,
+	"Keys.forgeries": true, "Keys.nonce": true, "Keys.mask": true, "Keys.next": true, "epoch.secret": true, "hasher.hash": true, "hasher.out": true,
 }
 
 // stateHash sums up all that an endpoint remembers, sessions included.

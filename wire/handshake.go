@@ -27,12 +27,14 @@ const (
 type Params struct {
 	ConnID        ConnID // the sender's: what the peer must address DATA frames to
 	Token         ResetToken
-	AES           bool    // has AES in hardware; AES-GCM is used if both have
-	MaxAckDelay   uint8   // milliseconds
-	IdleTimeout   uint32  // milliseconds; 0 is none
-	MaxMessage    uint32  // the largest message the sender accepts, in bytes
-	ChannelCredit uint32  // initial credit of every channel, in bytes
-	Nonce         [8]byte // random; makes two handshakes between the same peers differ
+	AES           bool   // has AES in hardware; AES-GCM is used if both have
+	MaxAckDelay   uint8  // milliseconds
+	IdleTimeout   uint32 // milliseconds; 0 is none
+	MaxMessage    uint32 // the largest message the sender accepts, in bytes
+	ChannelCredit uint32 // initial credit of every channel, in bytes
+	// Crosses names the sender's end of another handshake with the same peer
+	// that is under way, so that the two become one; zero if there is none.
+	Crosses ConnID
 }
 
 // Append appends p in its fixed layout of ParamsLen bytes.
@@ -47,7 +49,7 @@ func (p *Params) Append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, p.IdleTimeout)
 	b = binary.BigEndian.AppendUint32(b, p.MaxMessage)
 	b = binary.BigEndian.AppendUint32(b, p.ChannelCredit)
-	return append(b, p.Nonce[:]...)
+	return append(b, p.Crosses[:]...)
 }
 
 // ParseParams decodes exactly one Params.
@@ -68,7 +70,7 @@ func ParseParams(b []byte) (p Params, err error) {
 	p.IdleTimeout = binary.BigEndian.Uint32(b[26:])
 	p.MaxMessage = binary.BigEndian.Uint32(b[30:])
 	p.ChannelCredit = binary.BigEndian.Uint32(b[34:])
-	copy(p.Nonce[:], b[38:])
+	copy(p.Crosses[:], b[38:])
 	return p, nil
 }
 

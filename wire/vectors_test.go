@@ -141,8 +141,8 @@ func recodeParams(b []byte) (string, []byte, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	return fmt.Sprintf("id=%v token=%x aes=%t max_ack_delay=%dms idle=%dms max_message=%d credit=%d nonce=%x",
-		p.ConnID, p.Token, p.AES, p.MaxAckDelay, p.IdleTimeout, p.MaxMessage, p.ChannelCredit, p.Nonce), p.Append(nil), nil
+	return fmt.Sprintf("id=%v token=%x aes=%t max_ack_delay=%dms idle=%dms max_message=%d credit=%d crosses=%v",
+		p.ConnID, p.Token, p.AES, p.MaxAckDelay, p.IdleTimeout, p.MaxMessage, p.ChannelCredit, p.Crosses), p.Append(nil), nil
 }
 
 func recodeInit(b []byte) (string, []byte, error) {

@@ -18,14 +18,15 @@ const (
 
 // Limits of this implementation.
 const (
-	// RoomMin is the room that Append needs to make progress on any message.
-	RoomMin = 128
+	// RoomMin is the room that Append needs to make progress on any message:
+	// the longest chunk header, and a fragment with what it may not leave over.
+	RoomMin = 160
 
 	unreliableQueueMessages = 1024    // unsent on one side, unread on the other
 	unreliableQueueBytes    = 1 << 20 // the same
 	partialsMax             = 20      // half-built unreliable messages
 	fragmentMin             = 64      // a shorter piece is not sent, unless nothing else is missing around it
-	segmentMin              = 32      // what pieces received must be long on average; half, for the odd short one
+	segmentMin              = 32      // how long the pieces received must be on average: fragmentMin, less for odd ones
 	segmentsMax             = 8192    // pieces of one message that do not join
 	readsMax                = 1 << 14 // receipts waiting to be sent
 	awaitingMax             = 1 << 16 // stored messages whose receipt may still come

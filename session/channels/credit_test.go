@@ -233,3 +233,45 @@ func TestHalfBuiltUnreliableMessagesAreBounded(t *testing.T) {
 		t.Errorf("%d messages completed, want the newest %d", n, partialsMax)
 	}
 }
+
+// TestUnfinishedMessageDoesNotOpenTheChannelForMore has a peer that never
+// finishes a long reliable message, so that its channel stays extended, and
+// meanwhile sends long unordered ones that nobody reads.
+func TestUnfinishedMessageDoesNotOpenTheChannelForMore(t *testing.T) {
+	const length = 50_000
+	s := New(Config{MaxMessage: length, Window: 1024, WindowMax: 1024})
+	part := wire.Message{Fragment: true, Total: length, Data: []byte("x")}
+	if err := s.HandleMessage(1, &part); err != nil {
+		t.Fatal(err)
+	}
+	for seq := uint64(0); ; seq++ {
+		for off := uint64(0); off < length; off += 400 {
+			m := wire.Message{Mode: wire.Unordered, Seq: seq, Fragment: true, Offset: off, Total: length, Data: make([]byte, 400)}
+			if err := s.HandleMessage(1, &m); err != nil {
+				if held := s.Stats().ReceiveHeld; held < length || held > 2*length+1024 {
+					t.Errorf("%d bytes held: %v", held, err)
+				}
+				return
+			}
+			check(t, s)
+		}
+	}
+}
+
+func TestOldUnreliableNumbersAreForgotten(t *testing.T) {
+	s := New(Config{})
+	for _, seq := range []uint64{0, 5, 1000, 1_000_000, 1<<62 - 1, 1 << 61, 7} {
+		m := wire.Message{Mode: wire.Unreliable, Seq: seq}
+		for range 2 {
+			if err := s.HandleMessage(1, &m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := len(received(s, 1, 0)); n != 5 {
+		t.Errorf("%d delivered, want those not more than %d behind, once", n, seenMax)
+	}
+	if n := len(s.byID[0].seen.words); n > 2*seenMax/64 {
+		t.Errorf("%d words to remember %d numbers", n, seenMax)
+	}
+}

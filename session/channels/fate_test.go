@@ -408,3 +408,42 @@ func TestNewerSequencedMessageOvertakes(t *testing.T) {
 		t.Error("a half-built message was kept though it was overtaken")
 	}
 }
+
+func TestLostCopyOfArrivedBytesIsNotSentAgain(t *testing.T) {
+	a, _ := newPair(Config{})
+	send(t, a, 1, Message{Data: body(1, 3000)})
+	original := appendFrame(a, 1, 1200)
+	for range 2 {
+		appendFrame(a, 1, 1200)
+	}
+	lost(a, 1, original)
+	again := appendFrame(a, 1, 1200)
+	acked(a, 1, original)
+	lost(a, 1, again)
+	check(t, a)
+	if a.Pending() {
+		t.Error("bytes that have arrived would be sent again")
+	}
+}
+
+func TestNumbersInFlightAreBounded(t *testing.T) {
+	a := New(Config{SendBuffer: 1 << 30})
+	a.SetPeer(1000, 1<<30)
+	for range NumberWindow + 1 {
+		send(t, a, 1, Message{})
+	}
+	var first frame
+	for a.Pending() {
+		f := appendFrame(a, 1, 1200)
+		if first.refs == nil {
+			first = f
+		}
+	}
+	if n := a.byID[0].out[wire.Reliable].next; n != NumberWindow {
+		t.Errorf("%d messages numbered", n)
+	}
+	if acked(a, 1, first); !a.Pending() {
+		t.Error("nothing follows though the oldest are stored")
+	}
+	check(t, a)
+}

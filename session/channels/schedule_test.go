@@ -131,11 +131,11 @@ func TestUnreliableMessageIsNotCutToFillAFrame(t *testing.T) {
 func TestAppendStaysWithinEveryLimit(t *testing.T) {
 	for limit := range 400 {
 		a, b := newPair(Config{MaxMessage: 100_000})
-		for i, n := range []int{0, 63, 64, 65, 200, 1000, 16_383, 70_000} {
-			send(t, a, 1, Message{Channel: uint16(i * 100), Data: make([]byte, n), Mode: wire.Mode(i % 2)})
+		for i, n := range []int{0, 63, 64, 65, 127, 129, 150, 200, 1000, 16_383, 70_000} {
+			send(t, a, 1, Message{Channel: uint16(i * 6000), Data: make([]byte, n), Mode: wire.Mode(i % 2)})
 		}
 		b0 := make([]byte, 0, 512)
-		for range 30 {
+		for range 40 {
 			var refs []recovery.Ref
 			b0, refs = a.Append(1, b0[:0], limit, nil)
 			if len(b0) > limit {

@@ -52,7 +52,7 @@ func newPair(t testing.TB) *pair {
 		t:              t,
 		alice:          newIdentity(t, 1),
 		bob:            newIdentity(t, 2),
-		aliceSays:      wire.Params{ConnID: wire.ConnID{1, 1}, AES: true, MaxMessage: 1 << 20, Nonce: [8]byte{1}},
+		aliceSays:      wire.Params{ConnID: wire.ConnID{1, 1}, AES: true, MaxMessage: 1 << 20, Crosses: wire.ConnID{1}},
 		bobSays:        wire.Params{ConnID: wire.ConnID{2, 2}, MaxAckDelay: 25, Token: wire.ResetToken{7}},
 		aliceEphemeral: scalar(3),
 		bobEphemeral:   scalar(4),

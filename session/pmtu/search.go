@@ -89,22 +89,20 @@ func (s *Search) next() int {
 	if s.size >= ethernet {
 		return s.nextJumbo()
 	}
-	if s.most-s.size <= fineEnough && s.most != s.max {
+	switch {
+	case s.size >= s.max:
 		return 0
-	}
-	if s.most >= ethernet {
+	case s.most >= ethernet:
 		return ethernet
-	}
-	if s.most == s.max && s.size < s.max {
+	case s.most == s.max:
 		return s.max
+	case s.most-s.size <= fineEnough:
+		return 0
 	}
 	for _, n := range common {
 		if s.size < n && n <= s.most {
 			return n
 		}
-	}
-	if s.most-s.size <= fineEnough {
-		return 0
 	}
 	return (s.size + s.most + 1) / 2
 }

@@ -133,6 +133,7 @@ func (s *State) grow(now clock.Time, r *Result) {
 		if !p.ack.any {
 			continue
 		}
+		p.ptoBase = now
 		p.cc.OnAck(now, congestion.Ack{
 			Largest:  p.ack.largest,
 			InFlight: p.ack.before,

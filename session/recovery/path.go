@@ -97,8 +97,10 @@ func (p *Path) onSent(f *Sent, maxAckDelay time.Duration) {
 	f.ordinal = p.sent
 	p.sent++
 	p.inFlight += f.Size
+	if p.outstanding == 0 {
+		p.ptoBase = f.At
+	}
 	p.outstanding++
-	p.ptoBase = f.At
 }
 
 // release takes a frame that is not outstanding any more out of flight.
@@ -109,6 +111,11 @@ func (p *Path) release(f *Sent) {
 
 // ptoTime returns when the probe timeout expires; Never if none is running. A
 // running loss timer takes its place (RFC 9002 §6.2.1).
+//
+// It counts from the last acknowledgement, or from the first frame in flight
+// after there was none, and not from the last frame sent as RFC 9002 suggests:
+// an application that sends a little all the time would put it off until the
+// congestion window is full, and a dead path would go unnoticed for seconds.
 func (p *Path) ptoTime(maxAckDelay time.Duration) clock.Time {
 	if p.outstanding == 0 || p.lossTime != clock.Never {
 		return clock.Never

@@ -12,7 +12,7 @@ type Link struct {
 	Jitter time.Duration // up to this much more, never changing the order
 
 	Loss  float64 // fraction lost in the long run
-	Burst float64 // mean length of a run of losses (Gilbert's model); up to 1: losses are independent
+	Burst float64 // mean length of a run of losses, and of corruptions (Gilbert's model); up to 1: each is independent
 
 	Reorder   float64       // fraction held back by ReorderBy, so that later ones overtake
 	ReorderBy time.Duration // if zero, 10 ms
@@ -44,9 +44,9 @@ type Pipe struct {
 	name string
 	rng  *rand.Rand
 
-	free    time.Duration // when the last queued datagram has left the queue
-	arrival time.Duration // of the latest one that was not held back: order is kept
-	bad     bool          // Gilbert's state: in a run of losses
+	free               time.Duration // when the last queued datagram has left the queue
+	arrival            time.Duration // of the latest one that was not held back: order is kept
+	losing, corrupting gilbert
 }
 
 // A transit is the way of one copy of a datagram through a pipe.
@@ -66,7 +66,7 @@ func (p *Pipe) pass(now time.Duration, data []byte, size int) (out [2]transit, n
 		return out, 0, Blackholed
 	case p.MTU > 0 && size > p.MTU:
 		return out, 0, TooBig
-	case p.lose():
+	case p.faulty(&p.losing, p.Loss):
 		return out, 0, Lost
 	}
 	left, ok := p.leave(now, size)
@@ -96,7 +96,7 @@ func (p *Pipe) leave(now time.Duration, size int) (at time.Duration, ok bool) {
 }
 
 func (p *Pipe) travel(left time.Duration) transit {
-	t := transit{at: left + p.Delay, corrupt: p.hit(p.Corrupt)}
+	t := transit{at: left + p.Delay, corrupt: p.faulty(&p.corrupting, p.Corrupt)}
 	if p.Jitter > 0 {
 		t.at += time.Duration(p.rng.Int64N(int64(p.Jitter)))
 	}
@@ -115,19 +115,21 @@ func (p *Pipe) travel(left time.Duration) transit {
 	return t
 }
 
-// lose steps Gilbert's two-state model, which loses everything in its bad state
-// and spends the fraction Loss of its time there.
-func (p *Pipe) lose() bool {
-	if p.Loss <= 0 || p.Burst <= 1 {
-		p.bad = false
-		return p.hit(p.Loss)
+// gilbert is the state of Gilbert's two-state model of a fault: true during a run.
+type gilbert bool
+
+// faulty steps a fault that strikes the fraction rate in the long run, in runs of
+// mean length Burst.
+func (p *Pipe) faulty(bad *gilbert, rate float64) bool {
+	switch {
+	case rate <= 0 || p.Burst <= 1:
+		return p.hit(rate)
+	case bool(*bad):
+		*bad = gilbert(!p.hit(1 / p.Burst))
+	default:
+		*bad = gilbert(p.hit(rate / (1 - rate) / p.Burst))
 	}
-	if p.bad {
-		p.bad = !p.hit(1 / p.Burst)
-	} else {
-		p.bad = p.hit(p.Loss / (1 - p.Loss) / p.Burst)
-	}
-	return p.bad
+	return bool(*bad)
 }
 
 // hit draws a random number only where a fault is possible, so that a fault
