@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 
+	"github.com/seed-67dce94e/holdfast/session/channels"
 	"github.com/seed-67dce94e/holdfast/session/handshake"
 	"github.com/seed-67dce94e/holdfast/session/recovery"
 	"github.com/seed-67dce94e/holdfast/wire"
@@ -43,6 +44,7 @@ type Endpoint struct {
 	resetBudget budget
 	result      recovery.Result // scratch
 	refs        []recovery.Ref  // scratch
+	pool        *channels.Pool  // of message buffers
 	chunk       wire.Chunk      // scratch
 }
 
@@ -102,6 +104,7 @@ func NewEndpoint(cfg *Config, seed [32]byte) (*Endpoint, error) {
 	e := &Endpoint{
 		cfg:     cfg.withDefaults(),
 		id:      id,
+		pool:    channels.NewPool(),
 		rng:     rand.NewChaCha8(seed),
 		byID:    make(map[wire.ConnID]*Session),
 		byToken: make(map[wire.ResetToken]*Session),

@@ -1,6 +1,10 @@
 package session
 
-import "time"
+import (
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/wire"
+)
 
 // Times of liveness (SPEC §9).
 const (
@@ -110,7 +114,7 @@ func (s *Session) nextDeadline(now Time) Time {
 		t = min(t, after(now, s.active.mtu.Deadline()))
 	}
 	for _, x := range s.paths {
-		t = min(t, x.giveUp, after(now, x.challenge))
+		t = min(t, x.giveUp, x.retry, after(now, x.challenge))
 	}
 	return t
 }
@@ -177,8 +181,15 @@ func (s *Session) lossTimeout(now Time) {
 	s.probes = probesPerTimeout
 	s.loss.Oldest(s.active.rec, probesPerTimeout, &s.e.result)
 	s.applyProbe(now)
+	if x := s.active; x.rec.PTOCount() >= silencePTOs {
+		x.mtu.OnSilence(now)
+		x.rec.SetMDS(x.mtu.Current())
+	}
 	s.suspectPath(now)
 }
+
+// silencePTOs is how many probe timeouts in a row put the datagram size in doubt.
+const silencePTOs = 2
 
 // probesPerTimeout is how many frames a probe timeout sends (RFC 9002 §6.2.4).
 const probesPerTimeout = 2
@@ -190,7 +201,9 @@ func (s *Session) applyProbe(now Time) {
 	r := &s.e.result
 	for i := range r.Lost {
 		for j := range r.Lost[i].Refs {
-			s.chunkLost(now, &r.Lost[i].Refs[j])
+			if ref := &r.Lost[i].Refs[j]; ref.Mode == wire.Reliable || ref.Mode == wire.Unordered {
+				s.chunkLost(now, ref)
+			}
 		}
 	}
 	r.Reset()

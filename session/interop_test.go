@@ -34,7 +34,7 @@ func eachSeed(t *testing.T, share float64, run func(*world)) {
 // usual is a link of 30 ms there and back, 10 Mbit/s, with a queue of 25
 // full-sized packets.
 func usual() wiretest.Link {
-	return wiretest.Link{Delay: 15 * time.Millisecond, Rate: 10e6, Queue: 25 * 1500}
+	return wiretest.Link{Delay: 15 * time.Millisecond, Rate: 10e6, Queue: 25 * 1500, MTU: 1500}
 }
 
 // A bulk is a run of messages that is sent as fast as the session takes them.
@@ -133,7 +133,7 @@ func TestInteropLongRTT(t *testing.T) {
 
 func TestInteropTransfer(t *testing.T) {
 	w := newWorld(t, 1)
-	a, b := w.pair(wiretest.Link{Delay: 15 * time.Millisecond, Rate: 100e6, Queue: 1 << 20})
+	a, b := w.pair(wiretest.Link{Delay: 15 * time.Millisecond, Rate: 100e6, Queue: 1 << 20, MTU: 1500})
 	s, _ := w.connect(a, b)
 	const each = 64 << 10
 	w.want("all three files arrive", 20*time.Second, allDone(
@@ -321,7 +321,7 @@ func TestInteropKeyUpdate(t *testing.T) {
 		a.host.SetLink(l)
 		onA, onB := w.connect(a, b)
 		w.want("both transfers complete", time.Minute, allDone(
-			a.stream(Message{}, 16<<10, 64), b.stream(Message{}, 16<<10, 64)))
+			a.stream(Message{}, 16<<10, 192), b.stream(Message{}, 16<<10, 192)))
 		if onA.Stats().KeyUpdates+onB.Stats().KeyUpdates < 3 {
 			w.fatalf("%d and %d key updates", onA.Stats().KeyUpdates, onB.Stats().KeyUpdates)
 		}
@@ -347,7 +347,7 @@ func TestInteropGoodput(t *testing.T) {
 func TestInteropCrossTraffic(t *testing.T) {
 	w := newWorld(t, 1)
 	home := w.net.Firewall("home", nil)
-	home.SetLink(wiretest.Link{Rate: 20e6, Queue: 100_000, Delay: 15 * time.Millisecond})
+	home.SetLink(wiretest.Link{Rate: 20e6, Queue: 100_000, Delay: 15 * time.Millisecond, MTU: 1500})
 	a, b := w.peer("alice", home, Config{}), w.peer("bob", nil, Config{})
 	c, d := w.peer("carol", home, Config{}), w.peer("dave", nil, Config{})
 	w.connect(a, b)

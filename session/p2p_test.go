@@ -157,7 +157,7 @@ func TestP2PDeadCandidatesDoNotHinderTheGoodOne(t *testing.T) {
 func TestP2PReorderingIsNotTakenForLoss(t *testing.T) {
 	const size = 5 << 20
 	w := newWorld(t, 1)
-	l := wiretest.Link{Delay: 15 * time.Millisecond, Rate: 10e6, Queue: 100_000}
+	l := wiretest.Link{Delay: 15 * time.Millisecond, Rate: 10e6, Queue: 100_000, MTU: 1500}
 	a, b := w.pair(l)
 	w.connect(a, b)
 	a.host.Up.Reorder, a.host.Up.ReorderBy = 0.25, 90*time.Millisecond

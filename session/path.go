@@ -20,6 +20,8 @@ const (
 	revalidateAfter = 10 * time.Second
 	oldPathHeard    = 2 * time.Second
 	betterRTT       = 5 * time.Millisecond
+	firstRetry      = time.Second // after which a path that died is tried again
+	maxRetries      = 6           // at twice the distance each: about a minute
 )
 
 // probeSchedule says when a candidate is challenged, counted from AddPath. The
@@ -40,6 +42,7 @@ type path struct {
 	mtu pmtu.Search
 
 	validated   bool
+	vouched     bool // validated by another session with the same peer
 	validatedAt Time
 	heard       Time   // last authentic frame that arrived here; 0 is never
 	received    uint64 // bytes, for the amplification limit
@@ -52,6 +55,8 @@ type path struct {
 	tries      int                       // challenges sent in this round
 	giveUp     Time                      // when the round has failed; Never if none
 	candidate  bool                      // the round follows probeSchedule
+	retry      Time                      // when a path that died is tried again; Never if it is not
+	retries    int
 
 	response    [8]byte // answer owed to the peer's newest challenge
 	hasResponse bool
@@ -63,7 +68,7 @@ type challenge struct {
 }
 
 func (s *Session) newPath(p Path) *path {
-	x := &path{Path: p, challenge: Never, giveUp: Never, rec: new(recovery.Path)}
+	x := &path{Path: p, challenge: Never, giveUp: Never, retry: Never, rec: new(recovery.Path)}
 	s.resetPath(x)
 	return x
 }
@@ -144,7 +149,7 @@ func (s *Session) removePath(i int) {
 // recovery state.
 func (s *Session) abandonRecords(x *path) {
 	for _, y := range s.paths {
-		if y.rec == x.rec {
+		if y != x && y.rec == x.rec {
 			return
 		}
 	}
@@ -159,7 +164,7 @@ func (s *Session) abandonRecords(x *path) {
 // proved it wants traffic gets at most three times what it sent, where the last
 // datagram may overrun so that a small budget never starves (SPEC §8.2).
 func (x *path) mayEmit() bool {
-	return x.validated || x.IsRelay() || x.candidateBudget() || x.sent < amplification*x.received
+	return x.validated || x.vouched || x.IsRelay() || x.candidateBudget() || x.sent < amplification*x.received
 }
 
 // candidateBudget lets the shell's own candidates be challenged although
@@ -217,7 +222,7 @@ func (s *Session) handlePathResponse(now Time, data [8]byte) {
 func (s *Session) pathAnswered(now Time, x *path, rtt time.Duration) {
 	first := !x.validated
 	x.validated, x.validatedAt, x.heard = true, now, now
-	x.challenge, x.giveUp, x.tokens = Never, Never, 0
+	x.challenge, x.giveUp, x.retry, x.tokens, x.retries = Never, Never, Never, 0, 0
 	clear(x.challenges[:])
 	if !x.rec.RTT.HasSample() {
 		x.rec.RTT.Update(rtt, 0, 0)
@@ -228,6 +233,7 @@ func (s *Session) pathAnswered(now Time, x *path, rtt time.Duration) {
 	if x == s.active {
 		if first {
 			s.sendLeftBehind(now)
+			s.callSiblings(now, x)
 		}
 		s.fallback = nil
 		s.stranded = 0
@@ -259,8 +265,23 @@ func (s *Session) considerPath(now Time, x *path) {
 func (s *Session) failOver(now Time) {
 	if x := s.standby; x != nil && s.suspect() {
 		s.standby = nil
+		dead := s.active
+		s.e.emit(Event{Kind: PathFailed, Session: s, Path: dead.Path})
 		s.move(now, x, ownChoice)
+		dead.validated = false
+		dead.retryLater(now)
 	}
+}
+
+// retryLater plans another round of challenges for a path that once worked, at
+// growing distances, until it seems gone for good.
+func (x *path) retryLater(now Time) bool {
+	if x.retries >= maxRetries {
+		return false
+	}
+	x.retry = now.Add(firstRetry << x.retries)
+	x.retries++
+	return true
 }
 
 // better ranks validated paths: direct before relayed, then by round-trip time
@@ -313,9 +334,10 @@ func (s *Session) move(now Time, x *path, why moveReason) {
 		s.pingNow = true // a non-probing frame takes the peer along
 	}
 	if sameHost(old.Path, x.Path) {
-		if !x.validated {
+		if !x.validated && x.rec != old.rec {
 			// Only a NAT's mapping changed: the network is the same one
 			// (RFC 9000 §9.4).
+			s.abandonRecords(x)
 			x.rec, x.mtu = old.rec, old.mtu
 		}
 	}
@@ -408,6 +430,7 @@ func (s *Session) suspectPath(now Time) {
 		x.startValidation(now, false)
 	}
 	if n >= 2 {
+		s.tryWhereSiblingsAre(now)
 		s.active.challenge, s.active.giveUp = Never, Never
 		s.active.startValidation(now, false)
 	}
@@ -417,6 +440,26 @@ func (s *Session) suspectPath(now Time) {
 	case n >= 3 && s.stranded == 0:
 		s.stranded = now
 		s.e.emit(Event{Kind: Stranded, Session: s, Path: s.active.Path})
+	}
+}
+
+// tryWhereSiblingsAre tries the paths on which other sessions with the same peer
+// hear of it.
+func (s *Session) tryWhereSiblingsAre(now Time) {
+	for _, x := range s.siblings() {
+		if x != s && !x.suspect() && x.active.validated {
+			s.tryVouched(now, x.active.Path)
+		}
+	}
+}
+
+// tryVouched challenges a path on which another session has proved that the peer
+// is there, so that the amplification limit has served its purpose.
+func (s *Session) tryVouched(now Time, p Path) {
+	x := s.obtainPath(p)
+	x.vouched = true
+	if !x.validated {
+		x.startValidation(now, true)
 	}
 }
 
@@ -436,6 +479,10 @@ func (s *Session) pathTimeouts(now Time) {
 	}
 	for i := 0; i < len(s.paths); i++ {
 		x := s.paths[i]
+		if x.retry <= now {
+			x.retry = Never
+			x.startValidation(now, false)
+		}
 		if x.giveUp > now {
 			continue
 		}
@@ -443,6 +490,9 @@ func (s *Session) pathTimeouts(now Time) {
 		clear(x.challenges[:])
 		if x == s.active {
 			s.activeFailed(now)
+			continue
+		}
+		if x.retries > 0 && x.retryLater(now) {
 			continue
 		}
 		if x.IsRelay() && x.validated {

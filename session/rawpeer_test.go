@@ -16,6 +16,7 @@ type rawPeer struct {
 	*world
 	id     *handshake.Identity
 	host   *wiretest.Host
+	port   uint16 // where it sends from; a new one is a new address
 	victim *peer
 	rng    *rand.Rand
 
@@ -26,7 +27,7 @@ type rawPeer struct {
 	pn      uint64
 	largest uint64
 	heard   bool
-	heardOf func(chunk *wire.Chunk) // sees every chunk that the victim sends
+	heardOf func(to netip.AddrPort, c *wire.Chunk) // sees every chunk that the victim sends
 	scratch wire.Chunk
 }
 
@@ -39,7 +40,7 @@ func (w *world) rawPeer(victim *peer, n byte) *rawPeer {
 		w.fatalf("NewIdentity: %v", err)
 	}
 	r := &rawPeer{
-		world: w, id: id, victim: victim,
+		world: w, id: id, victim: victim, port: rawPort,
 		host: w.net.Host("mallory", nil, w.address()),
 		rng:  rand.New(rand.NewPCG(w.seed, uint64(n))),
 	}
@@ -47,7 +48,7 @@ func (w *world) rawPeer(victim *peer, n byte) *rawPeer {
 	before := w.onCatch
 	w.onCatch = func(d wiretest.Packet) bool {
 		if d.Host == r.host {
-			r.handle(d.Data)
+			r.handle(d)
 			return true
 		}
 		return before != nil && before(d)
@@ -55,7 +56,7 @@ func (w *world) rawPeer(victim *peer, n byte) *rawPeer {
 	return r
 }
 
-func (r *rawPeer) addr() netip.AddrPort { return netip.AddrPortFrom(r.host.Addrs()[0], rawPort) }
+func (r *rawPeer) addr() netip.AddrPort { return netip.AddrPortFrom(r.host.Addrs()[0], r.port) }
 
 // dial sends an INIT; the session is up once the answer has come.
 func (r *rawPeer) dial() {
@@ -72,15 +73,15 @@ func (r *rawPeer) dial() {
 }
 
 func (r *rawPeer) send(data []byte) {
-	r.host.Send(r.vtime(), rawPort, r.victim.addr(), data)
+	r.host.Send(r.vtime(), r.port, r.victim.addr(), data)
 }
 
-func (r *rawPeer) handle(data []byte) {
+func (r *rawPeer) handle(d wiretest.Packet) {
 	if r.hs == nil {
 		return
 	}
 	if r.keys == nil {
-		res, err := r.hs.HandleResp(data)
+		res, err := r.hs.HandleResp(d.Data)
 		if err != nil {
 			return
 		}
@@ -89,7 +90,7 @@ func (r *rawPeer) handle(data []byte) {
 		r.sendChunks([]byte{byte(wire.TypePing)})
 		return
 	}
-	pn, body, err := r.keys.Open(r.now, data, r.largest, r.heard)
+	pn, body, err := r.keys.Open(r.now, d.Data, r.largest, r.heard)
 	if err != nil {
 		return
 	}
@@ -99,7 +100,7 @@ func (r *rawPeer) handle(data []byte) {
 			r.fatalf("the victim sent a chunk that does not parse: %v", err)
 		}
 		if r.heardOf != nil {
-			r.heardOf(&r.scratch)
+			r.heardOf(d.To, &r.scratch)
 		}
 	}
 }

@@ -77,6 +77,9 @@ func (s *Session) nextFrame(now Time, buf []byte, size int) int {
 		s.fail(now, ErrKeysExhausted)
 		return 0
 	}
+	if s.probes > 0 {
+		size = min(size, baseMTU) // too large a frame may be what does not pass
+	}
 	data := s.mayCarryData(now, x, size)
 	must := s.mustSpeak(now, x)
 	if !must && !(data && s.msgs.Pending()) {

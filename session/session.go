@@ -120,7 +120,7 @@ func (e *Endpoint) newSession(now Time, peer wire.PeerID, app string, initiator 
 		deadline: Never, expires: Never, paceAt: Never,
 		msgs: channels.New(channels.Config{
 			MaxMessage: e.cfg.MaxMessage, SendBuffer: e.cfg.SendBuffer,
-			Window: initialCredit, WindowMax: e.cfg.windowMax(),
+			Window: initialCredit, WindowMax: e.cfg.windowMax(), Pool: e.pool,
 		}),
 	}
 	id := e.newConnID()
@@ -189,33 +189,44 @@ func (s *Session) established(now Time) {
 	s.enterEstablished()
 	s.e.byToken[s.remote.current().token] = s
 	s.replenish()
-	if !s.active.validated {
+	if s.active.validated {
+		s.callSiblings(now, s.active)
+	} else {
 		s.active.startValidation(now, false)
 	}
 	s.e.emit(Event{Kind: Established, Session: s, Path: s.Path()})
 	s.e.touch(s)
 }
 
-// enterEstablished puts s on the list of its peer's sessions. A new session that
-// the peer began may mean that it was restarted and has forgotten the others:
-// they are asked, and a restarted peer answers with RESET.
+// enterEstablished puts s on the list of its peer's sessions.
 func (s *Session) enterEstablished() {
-	list := s.e.peers[s.peer]
-	if !s.initiator {
-		for _, x := range list[max(0, len(list)-siblingsAsked):] {
-			x.pingNow = true
-			s.e.touch(x)
-		}
-	}
 	if s.state != stateEstablished {
-		s.e.peers[s.peer] = append(list, s)
+		s.e.peers[s.peer] = append(s.e.peers[s.peer], s)
 	}
 	s.state, s.expires = stateEstablished, Never
 }
 
-// siblingsAsked bounds how many older sessions with the same peer are asked
-// whether it still knows them.
-const siblingsAsked = 4
+// siblings returns the newest sessions with the same peer, s perhaps among them.
+func (s *Session) siblings() []*Session {
+	list := s.e.peers[s.peer]
+	return list[max(0, len(list)-siblingsMax):]
+}
+
+// siblingsMax bounds how many sessions with one peer help each other.
+const siblingsMax = 5
+
+// callSiblings tells other sessions with the same peer that it is to be found on
+// x. One that has lost it finds it again; one that the peer has forgotten,
+// because it was restarted, is answered with RESET.
+func (s *Session) callSiblings(now Time, x *path) {
+	for _, sib := range s.siblings() {
+		if sib != s {
+			sib.pingNow = true
+			sib.tryVouched(now, x.Path)
+			s.e.touch(sib)
+		}
+	}
+}
 
 // Peer returns the peer's public key.
 func (s *Session) Peer() wire.PeerID { return s.peer }

@@ -384,6 +384,7 @@ func (sim *simulation) settle() {
 	if !ok {
 		sim.fatalf("%v after everything is well: %v", settleMax, err)
 	}
+	sim.world.run(time.Second, nil) // the last acknowledgements make room to send
 	var last []*entry
 	for _, s := range sim.spokes {
 		last = append(last, s.mustPost(s.with(sim.hub), Message{Receipt: true}, 100),

@@ -126,7 +126,7 @@ func send(t testing.TB, s *Set, now clock.Time, m Message) MessageID {
 	return id
 }
 
-// outcomes drains what became of messages, as "id fate" with small ids.
+// outcomes drains what became of messages.
 func outcomes(s *Set) map[MessageID][]Fate {
 	all := map[MessageID][]Fate{}
 	for {

@@ -145,21 +145,32 @@ func (c *Controller) slowStart(a Ack, acked int, limited bool) {
 
 // OnLoss reduces the window because a frame sent at sentAt was lost. It reports
 // false if the loss belongs to the last reduction: there is at most one for
-// each round trip.
+// each round trip. Reductions in a row, none of which is confirmed yet, are
+// undone together.
 func (c *Controller) OnLoss(now, sentAt clock.Time) bool {
 	if sentAt <= c.recovery {
 		return false
 	}
-	c.undo = snapshot{c.window, c.ssthresh, c.cubic}
-	c.canUndo = true
+	if !c.canUndo {
+		c.undo = snapshot{c.window, c.ssthresh, c.cubic}
+		c.canUndo = true
+	}
 	c.recovery = now
 	c.window = max(c.cubic.reduce(c.window), minWindow(c.mds))
 	c.ssthresh = c.window
 	return true
 }
 
-// Undo takes the last reduction back, after everything that seemed lost has
-// turned out to be only late. It reports whether there was something to undo.
+// Undoable reports whether a reduction may still be undone.
+func (c *Controller) Undoable() bool { return c.canUndo }
+
+// Confirm makes the reductions final: something is really lost, or will never
+// be known to have arrived.
+func (c *Controller) Confirm() { c.canUndo = false }
+
+// Undo takes the reductions back that are not confirmed, after everything that
+// seemed lost has turned out to be only late. It reports whether the window has
+// grown by that.
 func (c *Controller) Undo() bool {
 	if !c.canUndo {
 		return false

@@ -16,13 +16,16 @@ const (
 	cssRounds        = 5
 )
 
-const noRTT = time.Duration(math.MaxInt64)
+const (
+	noRTT   = time.Duration(math.MaxInt64)
+	noRound = math.MaxUint64
+)
 
 // hystart ends the initial slow start when the delay grows, before the queue
 // of the path overflows (RFC 9406). It looks at the least RTT of each round:
 // the time in which everything sent at its start is acknowledged.
 type hystart struct {
-	roundEnd uint64        // the last number sent when the round began
+	roundEnd uint64        // the last number sent when the round began; noRound before the first
 	last     time.Duration // least RTT of the last round; noRTT if none
 	current  time.Duration // least RTT of this round; noRTT if none
 	samples  int           // in this round
@@ -32,7 +35,7 @@ type hystart struct {
 }
 
 func (h *hystart) init() {
-	*h = hystart{last: noRTT, current: noRTT, baseline: noRTT}
+	*h = hystart{roundEnd: noRound, last: noRTT, current: noRTT, baseline: noRTT}
 }
 
 // divisor is what slows growth in CSS.
@@ -46,7 +49,9 @@ func (h *hystart) divisor() int {
 // onAck takes the sample (0 if none) of an ACK that newly acknowledges largest
 // when sent was the last number sent. It reports whether slow start is over.
 func (h *hystart) onAck(largest, sent uint64, sample time.Duration) bool {
-	if largest >= h.roundEnd && h.nextRound(sent) {
+	if h.roundEnd == noRound {
+		h.roundEnd = sent
+	} else if largest > h.roundEnd && h.nextRound(sent) {
 		return true
 	}
 	if sample == 0 {

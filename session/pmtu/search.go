@@ -162,6 +162,14 @@ func (s *Search) OnAcked(size int) {
 	}
 }
 
+// OnSilence learns that nothing at all has been acknowledged for several probe
+// timeouts. Frames larger than the base may be why, so it is the base again.
+func (s *Search) OnSilence(now clock.Time) {
+	if s.size > s.base {
+		s.fallBack(now)
+	}
+}
+
 // OnLoss learns that a frame other than a probe was lost. Losses found at the
 // same moment are one burst. When the frames lost in several bursts were all
 // large, and none as large has arrived since, the path has come to carry less
@@ -177,8 +185,13 @@ func (s *Search) OnLoss(now clock.Time, size int) {
 	}
 	s.burst, s.smallest = now, size
 	if s.suspicious >= blackHole && s.size > s.base {
-		s.size, s.probe, s.failed = s.base, 0, 0
-		s.suspicious, s.suspect, s.smallest = 0, noSuspect, 0
-		s.resumes = now.Add(blackHoleTime)
+		s.fallBack(now)
 	}
+}
+
+// fallBack returns to the base, and leaves the search alone for a while.
+func (s *Search) fallBack(now clock.Time) {
+	s.size, s.probe, s.failed = s.base, 0, 0
+	s.suspicious, s.suspect, s.smallest = 0, noSuspect, 0
+	s.resumes = now.Add(blackHoleTime)
 }

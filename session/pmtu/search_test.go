@@ -158,6 +158,7 @@ func TestCongestionIsNoBlackHole(t *testing.T) {
 	for name, between := range map[string]func(r *road){
 		"small frames are lost too": func(r *road) { r.burst(1472, 100) },
 		"large frames arrive":       func(r *road) { r.burst(1472); r.s.OnAcked(1472) },
+		"some large frames arrive":  func(r *road) { r.burst(1472); r.burst(1472); r.burst(1472); r.s.OnAcked(1472) },
 	} {
 		r := newRoad(t, 1200, ethernet, ethernet)
 		r.search()
@@ -195,5 +196,21 @@ func TestBlackHoleIgnoresProbesFromBefore(t *testing.T) {
 	r.s.OnProbeAcked(r.now, size)
 	if got := r.s.Current(); got != 1200 {
 		t.Errorf("an old probe raised the MTU to %d", got)
+	}
+}
+
+func TestSilenceFallsBackToTheBase(t *testing.T) {
+	r := newRoad(t, 1200, ethernet, ethernet)
+	r.s.OnSilence(r.now)
+	if r.s.Deadline() != clock.Never {
+		t.Error("silence stopped a search that had found nothing yet")
+	}
+	r.search()
+	r.s.OnSilence(r.now)
+	if got := r.s.Current(); got != 1200 {
+		t.Errorf("still %d", got)
+	}
+	if d := r.s.Deadline().Sub(r.now); d != blackHoleTime {
+		t.Errorf("next search in %v, want %v", d, blackHoleTime)
 	}
 }

@@ -145,6 +145,9 @@ func TestWindowStaysReducedOnceALossIsForgotten(t *testing.T) {
 	g.measured(100 * ms)
 	g.ack(first, first+3)
 	g.wantAcked("forgotten")
+	if g.p.cc.Undoable() {
+		t.Error("the reduction can still be undone")
+	}
 	if g.p.Window() >= before {
 		t.Errorf("window %d", g.p.Window())
 	}
@@ -182,8 +185,8 @@ func TestReorderingIsBoundedAndDecays(t *testing.T) {
 		r.onSpurious(1 << 40)
 		r.widen()
 	}
-	if r.packets() != maxPacketThreshold || r.delay(80*ms) != 160*ms {
-		t.Errorf("thresholds %d and %v, want %d and 160ms", r.packets(), r.delay(80*ms), maxPacketThreshold)
+	if r.packets() != maxPacketThreshold || r.delay(80*ms) != 320*ms {
+		t.Errorf("thresholds %d and %v, want %d and 320ms", r.packets(), r.delay(80*ms), maxPacketThreshold)
 	}
 	for range quietEpisodes {
 		if r.packets() == packetThreshold {
@@ -285,5 +288,31 @@ func TestSilentPeerCannotFillTheMemory(t *testing.T) {
 	g.advanceToTimer()
 	if g.timeout() {
 		t.Error("probe asked for though the log is full")
+	}
+}
+
+// Frames that are several RTTs late make a reduction in each of them before the
+// first can be known to be wrong.
+func TestReductionsInARowAreUndoneTogether(t *testing.T) {
+	g := newRig(t).measured(100 * ms)
+	before := g.p.Window()
+	var missing []uint64
+	for range 3 {
+		first := g.send(4)
+		g.after(100 * ms)
+		g.ack(rangeOf(first+1, first+3)...)
+		g.wantLost("overtaken", first)
+		missing = append(missing, first)
+	}
+	if got := g.p.Window(); got > before/2 {
+		t.Fatalf("window %d after three reductions of %d", got, before)
+	}
+	g.ack(missing[1:]...)
+	if got := g.p.Window(); got > before/2 {
+		t.Fatalf("window %d while a loss stands", got)
+	}
+	g.ack(missing...)
+	if got := g.p.Window(); got < before {
+		t.Errorf("window %d, want at least the %d from before", got, before)
 	}
 }

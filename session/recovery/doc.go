@@ -5,7 +5,7 @@
 //	            OnSent                     OnAck
 //	NextPN ---------------> outstanding -----------> Result.Acked
 //	                         |      ^  \
-//	      loss, Requeue      |      |   PTO: OnTimeout says which path to probe
+//	      loss, Requeue      |      |   PTO: OnTimeout says to probe
 //	                         v
 //	    Result.Lost <--- given up, remembered for 3 PTO --- late ack ---> Result.Acked
 //

@@ -74,8 +74,11 @@ func (p *Path) onLoss(now clock.Time, f *Sent) {
 	if f.Flags&MTUProbe != 0 {
 		return
 	}
+	open := p.cc.Undoable()
 	if p.cc.OnLoss(now, f.At) {
-		p.episode = episode{id: p.episode.id + 1, undoable: true}
+		if !open {
+			p.episode = episode{id: p.episode.id + 1}
+		}
 		p.reordering.onEpisode()
 	}
 	f.episode = p.episode.id
@@ -85,7 +88,6 @@ func (p *Path) onLoss(now clock.Time, f *Sent) {
 func (p *Path) onPersistentCongestion() {
 	p.cc.OnPersistentCongestion()
 	p.RTT.renewMin = true
-	p.episode.undoable = false
 }
 
 // forgetOld drops a frame that was given up, or a number that was skipped, when
@@ -102,7 +104,7 @@ func (s *State) forgetOld(now clock.Time, i int32) {
 		s.log.kept--
 	}
 	if f.state == lost && f.episode == p.episode.id {
-		p.episode.undoable = false
+		p.cc.Confirm()
 	}
 	s.log.remove(i)
 }

@@ -88,13 +88,12 @@ func (s *State) onArrived(i int32, r *Result) {
 // lost in the last episode has, the congestion window is given back.
 func (p *Path) onSpurious(f *Sent) {
 	p.reordering.onSpurious(p.arrived - 1 - f.ordinal)
-	if f.Flags&MTUProbe != 0 || f.episode != p.episode.id || !p.episode.undoable {
+	if f.Flags&MTUProbe != 0 || f.episode != p.episode.id || !p.cc.Undoable() {
 		return
 	}
 	p.episode.missing--
 	if p.episode.missing == 0 {
 		p.cc.Undo()
-		p.episode.undoable = false
 	}
 }
 

@@ -40,12 +40,12 @@ type Path struct {
 	loss       lossSum
 }
 
-// An episode is one reduction of the congestion window and the losses that it
-// stands for.
+// An episode is a reduction of the congestion window, or several in a row, and
+// the losses that it stands for. It can be undone as long as every one of these
+// is still remembered.
 type episode struct {
-	id       uint32 // 0 before the first
-	missing  int    // frames lost and still not acknowledged
-	undoable bool   // every lost frame is still remembered
+	id      uint32 // 0 before the first
+	missing int    // frames lost and still not acknowledged
 }
 
 // ackSum is what one acknowledgement says about the path.

@@ -10,17 +10,20 @@ const (
 )
 
 const (
-	maxPacketThreshold = 64
-	// maxTimeThreshold lets a frame be late by a whole RTT and no more, as
-	// RFC 8985 §6.2 step 4 bounds its reordering window.
-	maxTimeThreshold = 16
+	// maxPacketThreshold is beyond what flies in the time that the time
+	// threshold allows: where frames overtake each other, time decides, as in
+	// RFC 8985.
+	maxPacketThreshold = 4096
+	// maxTimeThreshold lets a frame be late by three RTTs. RFC 8985 §6.2 stops
+	// at one; there are links, radio above all, that hold frames back longer.
+	maxTimeThreshold = 32
 	// quietEpisodes is how many reductions in a row must have been just before
 	// the thresholds fall back (RFC 8985 §6.2 step 4).
 	quietEpisodes = 16
 )
 
 // timeSteps are the time thresholds that reordering goes through.
-var timeSteps = [...]time.Duration{timeThreshold, 10, 12, maxTimeThreshold}
+var timeSteps = [...]time.Duration{timeThreshold, 10, 12, 16, 24, maxTimeThreshold}
 
 // reordering is how far frames of a path are allowed to overtake each other
 // before one counts as lost. RFC 9002 §6.1 permits to adapt both thresholds;

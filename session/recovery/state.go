@@ -158,7 +158,7 @@ func (s *State) giveUp(i int32, why fate, r *Result) {
 	if s.log.kept < maxKept {
 		s.log.kept++
 	} else {
-		f.Path.episode.undoable = false
+		f.Path.cc.Confirm()
 		s.log.remove(i)
 	}
 	r.Lost = append(r.Lost, f)

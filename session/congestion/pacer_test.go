@@ -1,0 +1,110 @@
+package congestion
+
+import (
+	"testing"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/clock"
+)
+
+// drain sends all that the pacer allows in d and returns the bytes, the timers
+// it took and the largest burst.
+func drain(c *Controller, srtt, d time.Duration) (bytes, timers, burst int) {
+	var p Pacer
+	now := clock.Time(time.Hour)
+	end, in := now.Add(d), 0
+	for now < end {
+		at := p.Until(now, c, srtt)
+		if at > now {
+			now, in = at, 0
+			timers++
+			continue
+		}
+		p.OnSent(now, mds, c, srtt)
+		bytes += mds
+		in += mds
+		burst = max(burst, in)
+	}
+	return bytes, timers, burst
+}
+
+func pacedController(window int, slowStart bool) *Controller {
+	var c Controller
+	c.Init(mds)
+	c.window = window
+	if !slowStart {
+		c.ssthresh = window
+	}
+	return &c
+}
+
+// RFC 9002 §7.7: rate = N * congestion_window / smoothed_rtt, N small but at
+// least 1.
+func TestPacerSpreadsTheWindowOverTheRoundTrip(t *testing.T) {
+	for _, window := range []int{3 * mds, 10 * mds, 100 * mds, 10000 * mds} {
+		for _, srtt := range []time.Duration{3 * ms, 50 * ms, 500 * ms} {
+			for _, slow := range []bool{false, true} {
+				c := pacedController(window, slow)
+				gain := 1.25
+				if slow {
+					gain = 2
+				}
+				const rounds = 20
+				bytes, timers, burst := drain(c, srtt, rounds*srtt)
+				want := gain * rounds * float64(window)
+				if got := float64(bytes); got < 0.98*want || got > 1.01*want+2*maxBurst {
+					t.Errorf("window %d, srtt %v, slow start %v: %d bytes, want %.0f", window, srtt, slow, bytes, want)
+				}
+				if limit := max(maxBurst, InitialWindow(mds)) + mds; burst > limit {
+					t.Errorf("window %d, srtt %v: a burst of %d", window, srtt, burst)
+				}
+				if most := int(rounds*srtt/wakeTime) + bytes/mds/50; timers > max(most, bytes/mds) {
+					t.Errorf("window %d, srtt %v: %d timers", window, srtt, timers)
+				}
+			}
+		}
+	}
+}
+
+func TestPacerAllowsTheInitialWindowAtOnce(t *testing.T) {
+	c := pacedController(10*mds, true)
+	var p Pacer
+	now := clock.Time(time.Hour)
+	for i := range 10 {
+		if p.Until(now, c, 100*ms) != now {
+			t.Fatalf("datagram %d has to wait", i+1)
+		}
+		p.OnSent(now, mds, c, 100*ms)
+	}
+	if p.Until(now, c, 100*ms) == now {
+		t.Error("no end to the burst")
+	}
+}
+
+func TestPacerLeavesShortPathsAlone(t *testing.T) {
+	c := pacedController(10*mds, false)
+	var p Pacer
+	for range 1000 {
+		p.OnSent(1, mds, c, ms)
+	}
+	if p.Until(1, c, unpacedRTT-1) != 1 {
+		t.Error("paced")
+	}
+}
+
+func TestAskingThePacerOftenCostsNothing(t *testing.T) {
+	c := pacedController(3*mds, false)
+	var p Pacer
+	now := clock.Time(time.Hour)
+	for range 12 {
+		p.OnSent(now, mds, c, 500*ms)
+	}
+	at := p.Until(now, c, 500*ms)
+	for now < at-1 {
+		now += 1000
+		p.Until(now, c, 500*ms)
+	}
+	if got := p.Until(at, c, 500*ms); got != at {
+		t.Errorf("has to wait %v longer for having asked", got.Sub(at))
+	}
+}
