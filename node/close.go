@@ -10,9 +10,12 @@ import (
 // Close takes leave of every peer: what was sent reliably is delivered first, if
 // that takes no longer than 5 s. Calls that wait return ErrClosed. When it
 // returns, the sockets are closed and nothing of the node runs any more, except
-// for a Handler or hook that has not returned.
+// for a Handler or hook that has not returned. One that calls Close waits for
+// itself in vain: let it do so in a goroutine.
 func (n *Node) Close() error {
-	n.closeOnce.Do(n.shutDown)
+	if n.closeBegun.CompareAndSwap(false, true) {
+		n.shutDown()
+	}
 	<-n.closed
 	return nil
 }

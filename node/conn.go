@@ -367,6 +367,9 @@ func (c *Conn) pathChanged(to session.Path) {
 	if c.path.same(old) {
 		return
 	}
+	if old.Kind == Direct && c.path.Kind == Relayed && c.shard.reach != nil {
+		c.shard.reach.pathLost(c) // a relay stood by: the direct path was lost without further notice
+	}
 	c.shard.dispatch.pathChanged(c, old)
 	c.notify(Event{Kind: EventPathChanged, Old: old, New: c.path})
 }

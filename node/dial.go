@@ -171,12 +171,26 @@ func (d *dial) checkHopeless() {
 	}
 }
 
-// introductionFailed takes note that no server can introduce the peer.
-func (d *dial) introductionFailed(err error) {
-	if d.introducing {
-		d.introducing = false
-		d.failed(Relayed, netip.AddrPort{}, err)
-		d.checkHopeless()
+// introductionFailed takes note that no server can introduce the peer. A session
+// that has only relays to open over then has no way to.
+func (d *dial) introductionFailed(now session.Time, err error) {
+	if !d.introducing {
+		return
+	}
+	d.introducing = false
+	d.failed(Relayed, netip.AddrPort{}, err)
+	if len(d.addrs) == 0 {
+		d.hangUp(now)
+	}
+	d.checkHopeless()
+}
+
+// hangUp ends the session being dialled, if there is one.
+func (d *dial) hangUp(now session.Time) {
+	if sess := d.sess; sess != nil {
+		d.sess = nil
+		sess.User = abandoned{}
+		sess.Close(now, 0, "")
 	}
 }
 
@@ -188,18 +202,16 @@ func (d *dial) handleEvent(now session.Time, ev session.Event) {
 		d.shard.open(now, ev.Session, d)
 	case session.Closed:
 		d.sess = nil
-		d.everyPathFailed(ev.Err)
+		d.everyPathFailed(now, ev.Err)
 		d.checkHopeless()
 	}
 }
 
-func (d *dial) everyPathFailed(err error) {
+func (d *dial) everyPathFailed(now session.Time, err error) {
 	for _, a := range d.addrs {
 		d.failed(Direct, a, err)
 	}
-	if d.introducing {
-		d.introductionFailed(err)
-	}
+	d.introductionFailed(now, err)
 }
 
 // giveUp ends a dial whose caller does not want to wait longer.
@@ -209,14 +221,9 @@ func (d *dial) giveUp(err error) {
 	}
 	s := d.shard
 	now := s.node.now()
-	sess := d.sess
-	d.sess = nil
-	d.everyPathFailed(err)
+	d.hangUp(now)
+	d.everyPathFailed(now, err)
 	d.finish(nil)
-	if sess != nil {
-		sess.User = abandoned{}
-		sess.Close(now, 0, "")
-	}
 	s.drain(now)
 }
 

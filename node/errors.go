@@ -39,6 +39,8 @@ var (
 	ErrOffline = reach.ErrNoRendezvous
 	// ErrNoRendezvous reports a Dial by a node that has no rendezvous server.
 	ErrNoRendezvous = errors.New("node: no rendezvous server to find the peer with (set Config.Rendezvous, or use DialAddr)")
+	// ErrSelf reports a dial of the node itself.
+	ErrSelf = session.ErrSelf
 	// ErrNoAddress reports a DialAddr without an address.
 	ErrNoAddress = errors.New("node: no address to dial")
 	// ErrUndelivered reports a Close that could not wait for the peer to have

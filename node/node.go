@@ -26,12 +26,12 @@ type Node struct {
 	accepts chan *Conn
 	began   time.Time
 
-	ctx       context.Context // ends when everything is to stop
-	stop      context.CancelFunc
-	running   sync.WaitGroup // readers and lookups
-	closing   chan struct{}  // closed when Close begins
-	closeOnce sync.Once
-	closed    chan struct{} // closed when Close is done
+	ctx        context.Context // ends when everything is to stop
+	stop       context.CancelFunc
+	running    sync.WaitGroup // readers and lookups
+	closing    chan struct{}  // closed when Close begins
+	closeBegun atomic.Bool
+	closed     chan struct{} // closed when Close is done
 
 	rebinding  sync.Mutex
 	repairedAt atomic.Int64 // when broken sockets were last replaced, as a session.Time

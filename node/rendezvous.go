@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/node/reach"
@@ -57,6 +58,9 @@ func newRendezvous(s *shard, servers []wire.Server, seed [32]byte) *rendezvous {
 			Self:    s.node.id,
 			Servers: servers,
 			Known:   func(peer PeerID) bool { return len(s.peers[peer]) > 0 },
+			Direct: func(peer PeerID) bool {
+				return slices.ContainsFunc(s.peers[peer], func(c *Conn) bool { return c.path.Kind == Direct })
+			},
 		}, seed),
 		buf: make([]byte, datagramBufferLen+wire.RelayHeaderLen),
 	}
@@ -211,7 +215,7 @@ func (r *rendezvous) act(now session.Time, a reach.Action) {
 		r.shard.node.tellIntroduced(r.shard, a.ID, a.Peer)
 	case reach.Failed:
 		for _, d := range append([]*dial(nil), r.shard.dials[a.Peer]...) {
-			d.introductionFailed(a.Err)
+			d.introductionFailed(now, a.Err)
 		}
 	}
 }

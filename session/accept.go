@@ -261,7 +261,7 @@ func (s *Session) adopt(now Time, x *Session) {
 	if wasUp {
 		for _, p := range s.paths {
 			s.loss.Requeue(p.rec, Never, &s.e.result)
-			s.applyResult(now)
+			s.sendAgain(now)
 		}
 		delete(s.e.byToken, s.remote.current().token)
 	}

@@ -20,8 +20,8 @@ type traffic struct {
 // named and that has not answered.
 const introducedMax = 8 << 10
 
-// datagramMax is by how much the amplification limit may be overrun: one
-// datagram of any size is let through while some of the budget is left.
+// datagramMax is by how much each session may overrun the amplification limit:
+// one datagram of any size is let through while some of the budget is left.
 const datagramMax = 1500
 
 func (p *peer) exchanged(a netip.AddrPort) *traffic {
@@ -55,13 +55,25 @@ func (p *peer) checkDestination(to netip.AddrPort, n int) {
 		return
 	}
 	t.sent += n
-	limit := 3*t.received + datagramMax
+	limit := 3*t.received + max(1, p.sessionsOn(to))*datagramMax
 	if t.introduced {
 		limit = max(limit, introducedMax)
 	}
 	if t.sent > limit {
 		p.fatalf("%s has sent %d bytes to %v, which is not validated and sent %d", p.name, t.sent, to, t.received)
 	}
+}
+
+// sessionsOn counts the sessions that know an address as a path.
+func (p *peer) sessionsOn(a netip.AddrPort) (n int) {
+	seen := make(map[*Session]bool)
+	for _, s := range p.ep.byID {
+		if !seen[s] && s.findPath(Path{Remote: a}) != nil {
+			n++
+		}
+		seen[s] = true
+	}
+	return n
 }
 
 func (p *peer) hasValidated(a netip.AddrPort) bool {

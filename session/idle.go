@@ -179,8 +179,7 @@ func (s *Session) lossTimeout(now Time) {
 		return
 	}
 	s.probes = probesPerTimeout
-	s.loss.Oldest(s.active.rec, probesPerTimeout, &s.e.result)
-	s.applyProbe(now)
+	s.repeatOldest(now)
 	if x := s.active; x.rec.PTOCount() >= silencePTOs {
 		x.mtu.OnSilence(now)
 		x.rec.SetMDS(x.mtu.Current())
@@ -194,14 +193,15 @@ const silencePTOs = 2
 // probesPerTimeout is how many frames a probe timeout sends (RFC 9002 §6.2.4).
 const probesPerTimeout = 2
 
-// applyProbe queues what the oldest frames in flight held once more, so that a
-// probe brings something useful. The frames are not lost yet: an acknowledgement
-// of either copy will do.
-func (s *Session) applyProbe(now Time) {
+// repeatOldest queues what the oldest frames in flight held once more, so that a
+// probe brings something useful. They are not lost yet: an acknowledgement of
+// either copy will do. What is sent only once is left alone.
+func (s *Session) repeatOldest(now Time) {
 	r := &s.e.result
-	for i := range r.Lost {
-		for j := range r.Lost[i].Refs {
-			if ref := &r.Lost[i].Refs[j]; ref.Mode == wire.Reliable || ref.Mode == wire.Unordered {
+	s.loss.Oldest(s.active.rec, probesPerTimeout, r)
+	for _, f := range r.Lost {
+		for j := range f.Refs {
+			if ref := &f.Refs[j]; ref.Mode == wire.Reliable || ref.Mode == wire.Unordered {
 				s.chunkLost(now, ref)
 			}
 		}

@@ -215,10 +215,9 @@ func (l *ledger) closed(p *peer, s *Session) {
 }
 
 // mustReport tells of which messages the sender is always told the end: those
-// that asked, and those that are sent until they are stored.
-func (x *entry) mustReport() bool {
-	return x.message.Receipt || x.message.Mode == wire.Reliable || x.message.Mode == wire.Unordered
-}
+// that asked. Of the others it hears only if they fail, and one that is stored
+// but not yet taken when the session ends has not failed.
+func (x *entry) mustReport() bool { return x.message.Receipt }
 
 // settled returns an error for the first message that is neither where it should
 // be nor accounted for, once the world has had time to heal (V3, V4, V5).

@@ -157,7 +157,7 @@ func (s *Session) abandonRecords(x *path) {
 		s.left = leftBehind{}
 	}
 	s.loss.Requeue(x.rec, Never, &s.e.result)
-	s.applyResult(s.e.now)
+	s.sendAgain(s.e.now)
 }
 
 // mayEmit says whether size bytes may be sent on x: an address that has not
@@ -389,7 +389,7 @@ func (s *Session) sendLeftBehind(now Time) {
 	if s.left.rec != nil {
 		s.loss.Requeue(s.left.rec, s.left.before, &s.e.result)
 		s.left = leftBehind{}
-		s.applyResult(now)
+		s.sendAgain(now)
 	}
 }
 

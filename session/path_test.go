@@ -90,7 +90,9 @@ func TestPathIsValidatedByItsChallengeAlone(t *testing.T) {
 	w.run(20*time.Millisecond, nil)
 	wrong := challenge
 	wrong[7] ^= 1
-	m.sendChunks(wire.AppendPath(nil, wire.TypePathResponse, wrong))
+	for range 3 { // as many as there are paths that were challenged
+		m.sendChunks(wire.AppendPath(nil, wire.TypePathResponse, wrong))
+	}
 	m.acknowledge() // of the challenge too, which proves nothing
 	w.run(20*time.Millisecond, nil)
 	if validated(b.session(), moved) {

@@ -142,31 +142,57 @@ func (s *Session) handleAck(now Time, a *wire.Ack) error {
 func (s *Session) applyResult(now Time) {
 	r := &s.e.result
 	s.stats.Spurious += uint64(r.Spurious)
-	for i := range r.Acked {
-		f := r.Acked[i]
+	for _, f := range r.Acked {
 		s.keys.OnAck(f.PN)
-		if f.Flags&recovery.MTUProbe != 0 {
-			s.mtuAnswered(now, f, true)
-		} else {
-			s.eachPathOf(f, func(x *path) { x.mtu.OnAcked(f.Size) })
-		}
+		s.sizeAcked(now, f)
 		for j := range f.Refs {
 			s.chunkAcked(now, &f.Refs[j])
 		}
 	}
-	for i := range r.Lost {
-		f := r.Lost[i]
-		if f.Flags&recovery.MTUProbe != 0 {
-			s.mtuAnswered(now, f, false)
-		} else {
-			s.stats.Lost++
-			s.eachPathOf(f, func(x *path) { x.mtu.OnLoss(now, f.Size) })
-		}
+	for _, f := range r.Lost {
+		s.sizeLost(now, f)
+	}
+	s.sendAgain(now)
+}
+
+// sendAgain queues what the frames in r.Lost held, and clears the result. The
+// frames need not be lost: their path may have been left, or they may be sent
+// twice to probe it.
+func (s *Session) sendAgain(now Time) {
+	r := &s.e.result
+	for _, f := range r.Lost {
 		for j := range f.Refs {
 			s.chunkLost(now, &f.Refs[j])
 		}
 	}
 	r.Reset()
+}
+
+// sizeAcked and sizeLost tell the search for the path's MTU, and the congestion
+// controller, which counts in datagrams, of its outcome.
+func (s *Session) sizeAcked(now Time, f *recovery.Sent) {
+	s.eachPathOf(f, func(x *path) {
+		if f.Flags&recovery.MTUProbe != 0 {
+			x.mtu.OnProbeAcked(now, f.Size)
+			x.rec.SetMDS(x.mtu.Current())
+		} else {
+			x.mtu.OnAcked(f.Size)
+		}
+	})
+}
+
+func (s *Session) sizeLost(now Time, f *recovery.Sent) {
+	if f.Flags&recovery.MTUProbe == 0 {
+		s.stats.Lost++
+	}
+	s.eachPathOf(f, func(x *path) {
+		if f.Flags&recovery.MTUProbe != 0 {
+			x.mtu.OnProbeLost(now, f.Size)
+		} else {
+			x.mtu.OnLoss(now, f.Size)
+			x.rec.SetMDS(x.mtu.Current())
+		}
+	})
 }
 
 // eachPathOf calls do for the path that a sent frame took; none if it is gone.
@@ -176,17 +202,6 @@ func (s *Session) eachPathOf(f *recovery.Sent, do func(*path)) {
 			do(x)
 		}
 	}
-}
-
-func (s *Session) mtuAnswered(now Time, f *recovery.Sent, acked bool) {
-	s.eachPathOf(f, func(x *path) {
-		if acked {
-			x.mtu.OnProbeAcked(now, f.Size)
-			x.rec.SetMDS(x.mtu.Current())
-		} else {
-			x.mtu.OnProbeLost(now, f.Size)
-		}
-	})
 }
 
 func (s *Session) chunkAcked(now Time, r *recovery.Ref) {

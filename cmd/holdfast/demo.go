@@ -28,6 +28,7 @@ const (
 	demoTimeout  = time.Minute            // for all of it
 	demoQuiet    = 700 * time.Millisecond // talk before the first change and after each
 	demoBurst    = 40 * time.Millisecond  // between the changes of a burst
+	demoUpgrade  = 3 * time.Second        // from the relay to a direct path
 	demoDelivery = 10 * time.Second       // for messages on their way to arrive
 )
 
@@ -160,6 +161,7 @@ func (d *demonstration) moveAbout(ctx context.Context) error {
 		return err
 	}
 	for _, step := range demoSteps {
+		d.awaitDirect(ctx)
 		d.note("%s", step.what)
 		d.longestSilence() // what was before the step is not counted to it
 		if err := d.move(ctx, step); err != nil {
@@ -203,15 +205,29 @@ func (d *demonstration) move(ctx context.Context, step demoStep) error {
 
 // awaitTalk waits until each has heard what the other said after the call.
 func (d *demonstration) awaitTalk(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, demoDelivery)
+	defer cancel()
 	fromAlice, fromBob := d.alice.said(node.Reliable), d.bob.said(node.Reliable)
 	return await(ctx, func() bool {
 		return d.bob.heardCount(node.Reliable) > fromAlice && d.alice.heardCount(node.Reliable) > fromBob
 	})
 }
 
+// awaitDirect gives the two the time to leave the relay, so that each step starts
+// from a direct path. It is not an error if they cannot.
+func (d *demonstration) awaitDirect(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, demoUpgrade)
+	defer cancel()
+	await(ctx, func() bool {
+		return d.alice.conn.Path().Kind == node.Direct && d.bob.conn.Path().Kind == node.Direct
+	})
+}
+
 // awaitDelivery waits for all reliable messages. What is missing when it gives
 // up shows in the report.
 func (d *demonstration) awaitDelivery(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, demoDelivery)
+	defer cancel()
 	return await(ctx, func() bool {
 		for _, mode := range []node.Delivery{node.Reliable, node.Unordered} {
 			if d.bob.heardCount(mode) < d.alice.said(mode) || d.alice.heardCount(mode) < d.bob.said(mode) {
@@ -262,10 +278,9 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// await polls until the condition holds, at most demoDelivery.
+// await polls until the condition holds or ctx ends, and reports whether it
+// holds.
 func await(ctx context.Context, condition func() bool) bool {
-	ctx, cancel := context.WithTimeout(ctx, demoDelivery)
-	defer cancel()
 	for !condition() {
 		if pause(ctx, speakEvery) != nil {
 			return false

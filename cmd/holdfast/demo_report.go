@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/cmd/internal/program"
@@ -89,19 +88,14 @@ func (m modeReport) ordered() bool { return m.Mode == node.Reliable || m.Mode ==
 
 func (r demoReport) String() string {
 	var b strings.Builder
-	b.WriteString("\n")
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "mode\tsent\tdelivered\tlost\trepeated\t")
+	fmt.Fprintf(&b, "\n%-22s %8s %10s %6s %9s\n", "messages", "sent", "delivered", "lost", "repeated")
 	for _, m := range r.Modes {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\n", m.Name, m.Sent, m.Delivered, m.Lost, m.Repeated, m.promise())
+		fmt.Fprintf(&b, "%-22s %8d %10d %6d %9d   %s\n", m.Name, m.Sent, m.Delivered, m.Lost, m.Repeated, m.promise())
 	}
-	t.Flush()
-	b.WriteString("\n")
-	fmt.Fprintln(t, "change of address\trebinds\tinterruption\t")
+	fmt.Fprintf(&b, "\n%-22s %8s %13s\n", "change of address", "rebinds", "interruption")
 	for _, i := range r.Changes {
-		fmt.Fprintf(t, "%s\t%d\t%.0f ms\t\n", i.What, i.Moves, i.MS)
+		fmt.Fprintf(&b, "%-22s %8d %10.0f ms\n", i.What, i.Moves, i.MS)
 	}
-	t.Flush()
 	fmt.Fprintf(&b, "\n%d rebinds survived in %.1f s", r.Rebinds, r.ElapsedMS/1000)
 	return b.String()
 }
@@ -110,12 +104,12 @@ func (r demoReport) String() string {
 func (m modeReport) promise() string {
 	switch m.Mode {
 	case node.Reliable:
-		return "  once, in order"
+		return "once, in order"
 	case node.Unordered:
-		return "  once, in any order"
+		return "once, in any order"
 	case node.Sequenced:
-		return "  may be lost, never goes back"
+		return "may be lost, never goes back"
 	default:
-		return "  may be lost"
+		return "may be lost"
 	}
 }

@@ -21,6 +21,7 @@ const labPeerEnv = "HOLDFAST_TEST_PEER"
 //
 //	mark       report the longest silence since the last mark
 //	hear N     report when N more messages have been heard
+//	direct     report when the path is direct
 //	hush       say no more, and report how many were said
 //	total N    report the tally when N messages have been heard in all, or after a while
 type labPeer struct {
@@ -32,8 +33,8 @@ type labPeer struct {
 	speaker speaker
 }
 
-// labTotalTimeout is how long the last messages may take.
-const labTotalTimeout = 10 * time.Second
+// labTimeout is how long the last messages, and a new direct path, may take.
+const labTimeout = 10 * time.Second
 
 func labPeerMain(cfg string) int {
 	p := &labPeer{print: &printer{w: os.Stdout, json: true}}
@@ -107,12 +108,15 @@ func (p *labPeer) obey(ctx context.Context) error {
 		case "hear":
 			p.awaitHeard(p.speaker.heardCount(node.Reliable)+count, testTimeout)
 			p.report(labEvent{Event: "hear"})
+		case "direct":
+			p.awaitDirect()
+			p.report(labEvent{Event: "direct", Text: p.speaker.conn.Path().Kind.String()})
 		case "hush":
 			hush()
 			speaker.Wait()
 			p.report(labEvent{Event: "hush", Said: p.speaker.said(node.Reliable)})
 		case "total":
-			p.awaitHeard(count, labTotalTimeout)
+			p.awaitHeard(count, labTimeout)
 			p.report(p.total())
 		default:
 			return fmt.Errorf("order %q", in.Text())
@@ -130,8 +134,13 @@ func (p *labPeer) complain(err error) {
 func (p *labPeer) awaitHeard(count int, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	for p.speaker.heardCount(node.Reliable) < count && pause(ctx, speakEvery) == nil {
-	}
+	await(ctx, func() bool { return p.speaker.heardCount(node.Reliable) >= count })
+}
+
+func (p *labPeer) awaitDirect() {
+	ctx, cancel := context.WithTimeout(context.Background(), labTimeout)
+	defer cancel()
+	await(ctx, func() bool { return p.speaker.conn.Path().Kind == node.Direct })
 }
 
 func (p *labPeer) total() labEvent {

@@ -307,9 +307,24 @@ func (c *conversation) tell(order string) {
 	c.bob.tell("%s", order)
 }
 
-// during returns the longest silence on either side around the change.
+// direct waits until both sides talk over a direct path, as all pairs with
+// endpoint-independent mapping can.
+func (c *conversation) direct() {
+	c.t.Helper()
+	c.tell("direct")
+	for _, p := range []*process{c.alice, c.bob} {
+		var e labEvent
+		if p.await("direct", &e); e.Text != "direct" {
+			c.t.Errorf("the path is still %s after %v", e.Text, labTimeout)
+		}
+	}
+}
+
+// during returns the longest silence on either side around a change that happens
+// while they talk over a direct path.
 func (c *conversation) during(change func() error) time.Duration {
 	c.t.Helper()
+	c.direct()
 	c.mark()
 	if err := change(); err != nil {
 		c.t.Fatal(err)

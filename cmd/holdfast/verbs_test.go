@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/seed-67dce94e/holdfast/node"
@@ -107,7 +108,7 @@ func TestPingMeetsEchoThroughTheServer(t *testing.T) {
 		t.Fatalf("ping: exit %d\n%s%s", code, stdout, stderr)
 	}
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	var sum pingSummary
+	var sum pingSummaryLine
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,9 @@ func TestPingUntilDirectStopsAtADirectPath(t *testing.T) {
 
 // pingSummaryLine is what a reader of the JSON sees.
 type pingSummaryLine struct {
+	Event          string
 	Sent, Received int
+	MinMS          float64 `json:"rtt_min_ms"`
 	Path           struct{ Kind string }
 	DirectAfterMS  float64 `json:"direct_after_ms"`
 }
@@ -327,5 +330,19 @@ func TestDemoReportFailsOnAnyBrokenPromise(t *testing.T) {
 		if err := (demoReport{Modes: []modeReport{m}}).err(); err != nil {
 			t.Errorf("%+v: %v", m, err)
 		}
+	}
+}
+
+func TestServerLeavesOnSIGTERM(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no SIGTERM")
+	}
+	server := startServer(t)
+	if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := server.wait(); code != 0 {
+		t.Errorf("exit %d, want 0\n%s", code, server.stderr.String())
 	}
 }

@@ -21,6 +21,9 @@ type Config struct {
 	// Known reports whether the node has an established session with a peer. It
 	// must not call back into the client.
 	Known func(wire.PeerID) bool
+	// Direct reports whether a session with a peer has a direct path. It must not
+	// call back into the client.
+	Direct func(wire.PeerID) bool
 }
 
 // Limits. The budget for what a server may make the node do is here too.
@@ -31,6 +34,7 @@ const (
 
 	maxOwn     = 64 // introductions the application waits for
 	maxInvited = 8  // introductions that servers began
+	maxRetries = 64 // introductions of relayed sessions that are tried again
 	maxLinks   = 65536
 )
 
@@ -133,6 +137,7 @@ func (c *Client) Moved(now clock.Time) {
 	for i := range c.stun {
 		c.stun[i].restart(now)
 	}
+	c.wakeResting()
 	c.refreshSoon()
 }
 

@@ -31,9 +31,11 @@ var probeRate = limit.Rate{PerSecond: 2, Burst: maxInvited}
 //
 //	                   PUNCH         start            established
 //	Introduce -> asking -----> timed ------> held ---------------> probing -> over
-//	                |            ^                                    |
-//	                |            PUNCH of a peer's introduction       +- PUNCH of another server adds candidates
-//	                +-> Failed when every server refuses, or time is up
+//	              ^  |            ^                                    |
+//	              |  |            PUNCH of a peer's introduction       +- PUNCH of another server adds candidates
+//	              |  +-> Failed when every server refuses, or time is up
+//	              |
+//	              +----- resting <----- over, and the session is still relayed
 type phase uint8
 
 const (
@@ -41,6 +43,7 @@ const (
 	timed                // the synchronised start
 	held                 // keys: the start has passed, the session is not established
 	probing              // the last probe
+	resting              // a better moment to try again
 )
 
 type introduction struct {
@@ -51,6 +54,8 @@ type introduction struct {
 	phase   phase
 	at      clock.Time // when the phase has something to do; Never if it waits for an event
 	expires clock.Time // when asking or held ends
+	retry   bool       // nobody waits for it: it has rested before
+	rests   int        // how often it has rested since the network changed
 
 	round round
 
@@ -92,15 +97,17 @@ func (c *Client) Introduce(now clock.Time, peer wire.PeerID, fresh bool) (uuid.U
 	own := 0
 	for _, in := range c.introductions {
 		if in.own && in.peer == peer && in.phase < probing {
+			in.retry = false // now somebody waits for it
 			return in.id, nil
 		}
-		if in.own {
+		if in.own && !in.retry {
 			own++
 		}
 	}
 	if own >= maxOwn {
 		return uuid.Nil, ErrLimit
 	}
+	c.filterIntroductions(func(in *introduction) bool { return in.phase != resting || in.peer != peer })
 	in := &introduction{id: c.newUUID(), peer: peer, own: true, fresh: fresh, at: now, expires: now.Add(liveLifetime)}
 	if fresh {
 		in.expires = now.Add(freshLifetime)
@@ -149,12 +156,17 @@ func (c *Client) advance(in *introduction) bool {
 		return c.ask(in)
 	case timed, held:
 		return c.start(in)
+	case resting:
+		return c.again(in)
 	}
-	return c.probe(in)
+	return c.probe(in) || c.rest(in)
 }
 
 // ask sends INTRODUCE to the nearest server not yet asked in this round.
 func (c *Client) ask(in *introduction) bool {
+	if !in.fresh && !c.cfg.Known(in.peer) {
+		return false // the session has ended in the meantime
+	}
 	if in.expires <= c.now {
 		return c.fail(in)
 	}
@@ -214,6 +226,9 @@ func (c *Client) askServer(in *introduction, i int) {
 }
 
 func (c *Client) fail(in *introduction) bool {
+	if in.retry {
+		return c.rest(in)
+	}
 	err := in.round.err
 	if err == nil {
 		err = ErrNoRendezvous

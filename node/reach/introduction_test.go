@@ -139,6 +139,7 @@ func TestDialWaitsForAServerToComeOnline(t *testing.T) {
 
 func TestIntroductionIsAskedAgainAfterTheServerReturns(t *testing.T) {
 	r := newOnlineRig(t, 1)
+	r.known[bob] = true
 	r.introduce(bob, false)
 	r.takeControl(wire.RendezvousIntroduce, "at once")
 	r.c.ServerDown(r.now, 0, errors.New("gone"))
@@ -165,6 +166,7 @@ func TestRefusalThatNamesATimeIsFollowedUp(t *testing.T) {
 
 func TestLiveSessionKeepsAskingForItsPeer(t *testing.T) {
 	r := newOnlineRig(t, 1)
+	r.known[bob] = true
 	id := r.introduce(bob, false)
 	asked := 0
 	for end := r.now.Add(liveLifetime); r.now < end; r.advance(100 * time.Millisecond) {
@@ -177,6 +179,20 @@ func TestLiveSessionKeepsAskingForItsPeer(t *testing.T) {
 	r.take(Failed, "its time is up")
 	if asked < 10 || asked > 30 {
 		t.Errorf("asked %d times in %v, want 10 to 30", asked, liveLifetime)
+	}
+}
+
+func TestEndOfTheSessionEndsItsIntroduction(t *testing.T) {
+	r := newOnlineRig(t, 1)
+	r.known[bob] = true
+	r.introduce(bob, false)
+	r.out = nil
+	r.known[bob] = false
+	r.advance(10 * time.Second)
+	r.wantNone(OpenRelay, "there is no session to introduce")
+	r.wantNone(Failed, "nobody waits for it")
+	if len(r.c.introductions) != 0 {
+		t.Errorf("%d introductions left", len(r.c.introductions))
 	}
 }
 

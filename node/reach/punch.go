@@ -107,7 +107,7 @@ func (c *Client) start(in *introduction) bool {
 			return false
 		}
 		in.phase, in.at = probing, c.now
-		return c.probe(in)
+		return c.probe(in) || c.rest(in)
 	case in.expires <= c.now:
 		return false
 	}

@@ -17,6 +17,7 @@ type rig struct {
 	c     *Client
 	now   clock.Time
 	known map[wire.PeerID]bool
+	relay bool // sessions have no direct path
 	out   []Action
 }
 
@@ -38,7 +39,11 @@ func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 func newRig(t *testing.T, servers int) *rig {
 	r := &rig{t: t, now: clock.Time(time.Hour), known: map[wire.PeerID]bool{}}
-	cfg := Config{Self: self, Known: func(p wire.PeerID) bool { return r.known[p] }}
+	cfg := Config{
+		Self:   self,
+		Known:  func(p wire.PeerID) bool { return r.known[p] },
+		Direct: func(wire.PeerID) bool { return !r.relay },
+	}
 	for i := range servers {
 		cfg.Servers = append(cfg.Servers, wire.Server{ID: peer(byte(100 + i)), Addr: serverAddr.String()})
 	}
