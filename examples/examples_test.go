@@ -85,20 +85,22 @@ func (p *program) until(text string) string {
 	return ""
 }
 
-// server returns the address of a rendezvous server on loopback.
-func server(t *testing.T) string {
+// listen starts a rendezvous server on loopback. It is to be closed while the
+// programs still run: it says goodbye to them.
+func listen(t *testing.T) *rendezvous.Server {
 	t.Helper()
 	s, err := rendezvous.Listen(&rendezvous.Config{Addr: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
-	return s.Server().String()
+	return s
 }
 
 func TestHelloIsHeard(t *testing.T) {
 	t.Parallel()
-	s := server(t)
+	server := listen(t)
+	defer server.Close()
+	s := server.Server().String()
 	listener := start(t, "hello", s)
 	id := listener.until("hf1")
 	start(t, "hello", s, id)
@@ -107,7 +109,9 @@ func TestHelloIsHeard(t *testing.T) {
 
 func TestChatReachesEverybodyInTheRoom(t *testing.T) {
 	t.Parallel()
-	s := server(t)
+	server := listen(t)
+	defer server.Close()
+	s := server.Server().String()
 	ann := start(t, "chat", "-name", "ann", "-server", s)
 	id := ann.until("hf1")
 	ben := start(t, "chat", "-name", "ben", "-server", s, id)
@@ -126,7 +130,9 @@ func TestChatReachesEverybodyInTheRoom(t *testing.T) {
 
 func TestPlayersSeeEachOtherAndWhoLeaves(t *testing.T) {
 	t.Parallel()
-	s := server(t)
+	server := listen(t)
+	defer server.Close()
+	s := server.Server().String()
 	host := start(t, "game", "-server", s)
 	guest := start(t, "game", "-server", s, host.until("hf1"))
 	for _, p := range []*program{host, guest} {

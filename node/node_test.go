@@ -203,7 +203,7 @@ func TestReadErrorsDoNotStopANode(t *testing.T) {
 func TestGarbageIsCountedAndDropped(t *testing.T) {
 	bubble(t, func(t *testing.T, net *nodetest.Net) {
 		p := newPair(t, net, wiretest.Link{}, node.Config{})
-		from := addrPort("203.0.113.5:5")
+		from, to := addrPort("203.0.113.5:5"), p.bob.addr()
 		net.Do(func(w *wiretest.Net) {
 			for size := range 200 {
 				for _, first := range []byte{0x00, 0x01, 0x41, 0xc1, 0xc2, 0xc3, 0xc4, 0xff} {
@@ -211,7 +211,7 @@ func TestGarbageIsCountedAndDropped(t *testing.T) {
 					if size > 0 {
 						b[0] = first
 					}
-					w.Inject(0, from, p.bob.addr(), b)
+					w.Inject(0, from, to, b)
 				}
 			}
 		})

@@ -201,6 +201,9 @@ func (s *Session) nextResp(now Time, buf []byte) (Datagram, bool) {
 	s.half.sends++
 	n := copy(buf, s.half.frame)
 	s.countSent(n)
+	if x := s.findPath(s.half.to); x != nil {
+		x.sent += uint64(n)
+	}
 	if s.half.to == s.active.Path {
 		s.active.sent += uint64(n)
 	}

@@ -353,7 +353,7 @@ func (w *world) deliver(d wiretest.Packet) {
 	}
 	for _, p := range w.peers {
 		if p.host == d.Host && p.port == d.To.Port() {
-			p.received(d.From, len(d.Data))
+			p.received(d.From, d.Data)
 			p.change(func(now Time) { p.ep.HandleDatagram(now, Path{Remote: d.From}, d.Data) })
 			return
 		}

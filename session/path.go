@@ -468,6 +468,9 @@ func (s *Session) pathAlive(now Time, x *path) {
 	x.heard = now
 	if x == s.active {
 		s.suspectAt, s.standby, s.stranded = 0, nil, 0
+		if !x.validated {
+			x.startValidation(now, false) // again, if a round failed for the loss of it
+		}
 	}
 }
 

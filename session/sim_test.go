@@ -435,7 +435,7 @@ func (sim *simulation) closeAll() {
 			p.change(func(now Time) { p.sessions[0].Close(now, 0, "") })
 		}
 	}
-	sim.world.run(15*time.Second, nil)
+	sim.world.run(time.Minute, nil) // three probe timeouts, however long they had become
 	for _, p := range sim.peers {
 		if n := p.ep.Stats(); n.Sessions != 0 || n.HalfOpen != 0 || p.ep.Deadline() != Never {
 			sim.fatalf("%s holds %d sessions, %d half open, after all are closed", p.name, n.Sessions, n.HalfOpen)

@@ -58,7 +58,6 @@ type natHost struct {
 
 func newNATLab(t *testing.T, alice, bob netnstest.NAT) *natLab {
 	t.Helper()
-	netnstest.Require(t)
 	l := &natLab{t: t, internet: netnstest.New("hf"), serverKey: filepath.Join(t.TempDir(), "key")}
 	t.Cleanup(func() {
 		if err := l.internet.Close(); err != nil {
@@ -122,6 +121,7 @@ func eachPair(t *testing.T, f func(t *testing.T, alice, bob netnstest.NAT)) {
 }
 
 func TestPeersBehindNATsConnectDirectly(t *testing.T) {
+	netnstest.Require(t)
 	eachPair(t, func(t *testing.T, alice, bob netnstest.NAT) {
 		l := newNATLab(t, alice, bob)
 		ticket := ticketOf(start(t, l.holdfast(l.bob, "echo")))
@@ -163,6 +163,7 @@ func (l *natLab) forget() {
 }
 
 func TestPeersThatCannotPunchConnectThroughTheRelay(t *testing.T) {
+	netnstest.Require(t)
 	for _, tt := range []struct {
 		alice, bob netnstest.NAT
 		want       string
@@ -234,6 +235,7 @@ func (c change) limit(nat netnstest.NAT) time.Duration {
 }
 
 func TestEstablishedSessionSurvivesChangesOfNetwork(t *testing.T) {
+	netnstest.Require(t)
 	for nat := netnstest.EndpointIndependentFiltering; nat <= netnstest.AddressAndPortDependentFiltering; nat++ {
 		t.Run(nat.String(), func(t *testing.T) {
 			l := newNATLab(t, nat, nat)
@@ -251,6 +253,7 @@ func TestEstablishedSessionSurvivesChangesOfNetwork(t *testing.T) {
 }
 
 func TestDirectSessionDoesNotNoticeTheServersEnd(t *testing.T) {
+	netnstest.Require(t)
 	l := newNATLab(t, netnstest.AddressAndPortDependentFiltering, netnstest.AddressAndPortDependentFiltering)
 	talk := l.talk()
 	gap := talk.during(func() error { l.server.kill(); return nil })

@@ -35,7 +35,6 @@ type lab struct {
 }
 
 func newLab(t *testing.T, nat NAT) *lab {
-	Require(t)
 	l := &lab{t: t, internet: New("lab")}
 	t.Cleanup(func() {
 		if err := l.internet.Close(); err != nil {
@@ -88,6 +87,7 @@ func receive(c *net.UDPConn) (netip.AddrPort, bool) {
 }
 
 func TestRouterMapsAndFiltersAsItsNameSays(t *testing.T) {
+	Require(t)
 	for _, tt := range []struct {
 		nat                NAT
 		sameMapping        bool // for all destinations
@@ -125,6 +125,7 @@ func TestRouterMapsAndFiltersAsItsNameSays(t *testing.T) {
 }
 
 func TestRouterForgetsMappingsWhenRebound(t *testing.T) {
+	Require(t)
 	for _, nat := range []NAT{EndpointIndependentFiltering, AddressDependentFiltering, AddressAndPortDependentFiltering, AddressAndPortDependentMapping} {
 		t.Run(nat.String(), func(t *testing.T) {
 			l := newLab(t, nat)
@@ -156,6 +157,7 @@ func TestRouterForgetsMappingsWhenRebound(t *testing.T) {
 }
 
 func TestRouterForgetsWhomItLetIn(t *testing.T) {
+	Require(t)
 	l := newLab(t, AddressDependentFiltering)
 	m := l.mapped(l.first, firstAddr, anyPort)
 	kept := l.mapped(l.second, secondAddr, anyPort)
@@ -171,6 +173,7 @@ func TestRouterForgetsWhomItLetIn(t *testing.T) {
 }
 
 func TestPacketsTakeTheDelayOfBothUplinks(t *testing.T) {
+	Require(t)
 	l := newLab(t, EndpointIndependentFiltering)
 	l.mapped(l.first, firstAddr, anyPort) // the first packet resolves neighbours on the way
 	begin := time.Now()
