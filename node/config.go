@@ -59,8 +59,9 @@ type Config struct {
 	Trace *Trace
 	// Logger receives the few events that an operator may act on. If nil, none.
 	Logger logrus.FieldLogger
-	// NoRelay keeps sessions off the rendezvous servers' relays, except for the
-	// handshake of a Dial.
+	// NoRelay keeps sessions off the rendezvous servers' relays, which then carry
+	// the handshake alone: Dial and Accept return a session once it has a direct
+	// path.
 	NoRelay bool
 	// Shards is the number of sockets on the one port, each with sessions,
 	// timers and a lock of its own, for servers with many cores. If zero, 1.

@@ -32,12 +32,14 @@ type Conn struct {
 	closing  bool          // this side has closed: its application wants no more of it
 	err      error         // why the session has ended; nil while it has not
 	untold   untold
+	held     *hold // not nil while the application does not know of the session
 }
 
 // Close codes that nodes use. Applications use codes below 1<<32.
 const (
 	CodeBusy    = session.CodeDenied + 1 + iota // too many sessions wait to be accepted
 	CodeGoodbye                                 // the node is closing
+	CodeNoPath                                  // only a relay reaches the peer, and it may not be used
 )
 
 // closeTimeout bounds what Close waits for, whatever the peer does.
@@ -71,6 +73,10 @@ func (c *Conn) Path() Path {
 	defer c.shard.mu.Unlock()
 	p := c.path
 	p.RTT = c.sess.Stats().SmoothedRTT
+	var paths [8]session.PathInfo
+	for _, x := range c.sess.Paths(paths[:0]) {
+		p.Validated = p.Validated || x.Active && x.Validated
+	}
 	return p
 }
 
@@ -101,9 +107,7 @@ func (c *Conn) TrySend(m Message) error {
 	if err := c.ended(); err != nil {
 		return err
 	}
-	now := s.node.now()
-	defer s.drain(now)
-	return c.sendNow(now, &m, nil)
+	return c.sendNow(&m, nil)
 }
 
 // SendReceipt sends a message and returns a receipt that tells what becomes of it.
@@ -123,10 +127,7 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 		if err := c.ended(); err != nil {
 			return err
 		}
-		now := s.node.now()
-		err := c.sendNow(now, m, r)
-		s.drain(now)
-		if err != ErrWouldBlock {
+		if err := c.sendNow(m, r); err != ErrWouldBlock {
 			return err
 		}
 		if err := s.wait(ctx, &c.writers); err != nil {
@@ -135,22 +136,29 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 	}
 }
 
-func (c *Conn) sendNow(now session.Time, m *Message, r *Receipt) error {
+func (c *Conn) sendNow(m *Message, r *Receipt) error {
 	if r != nil && len(c.receipts) >= receiptsMax {
 		return ErrWouldBlock
 	}
+	s := c.shard
+	now := s.node.now()
 	id, err := c.sess.Send(now, &session.Message{
 		Channel:  m.Channel,
 		Mode:     m.Mode,
 		Data:     m.Data,
 		Key:      m.Key,
-		Deadline: c.shard.node.coreTime(now, m.Deadline),
+		Deadline: s.node.coreTime(now, m.Deadline),
 		Receipt:  r != nil,
 	})
-	if err == nil && r != nil {
+	if err != nil {
+		s.drain(now)
+		return err
+	}
+	if r != nil {
 		c.track(id, r)
 	}
-	return err
+	s.sent(now, len(m.Data))
+	return nil
 }
 
 // ended returns why no more can be sent, or nil.
@@ -370,6 +378,13 @@ func (c *Conn) pathChanged(to session.Path) {
 	if old.Kind == Direct && c.path.Kind == Relayed && c.shard.reach != nil {
 		c.shard.reach.pathLost(c) // a relay stood by: the direct path was lost without further notice
 	}
+	if c.held != nil {
+		c.release()
+		return
+	}
+	if old.Kind == Direct && c.path.Kind == Relayed && c.shard.reach != nil {
+		c.shard.reach.pathLost(c) // a relay carries on, but a direct path is wanted back
+	}
 	c.shard.dispatch.pathChanged(c, old)
 	c.notify(Event{Kind: EventPathChanged, Old: old, New: c.path})
 }
@@ -396,5 +411,9 @@ func (c *Conn) end(err error) {
 		close(c.done)
 	}
 	c.shard.forget(c)
+	if c.held != nil {
+		c.held.failed(c.shard.node.now(), err)
+		return
+	}
 	c.shard.dispatch.closed(c)
 }

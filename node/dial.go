@@ -189,7 +189,9 @@ func (d *dial) introductionFailed(now session.Time, err error) {
 func (d *dial) hangUp(now session.Time) {
 	if sess := d.sess; sess != nil {
 		d.sess = nil
-		sess.User = abandoned{}
+		if sess.User == any(d) { // else a Conn that is held sees to the end
+			sess.User = abandoned{}
+		}
 		sess.Close(now, 0, "")
 	}
 }
@@ -218,6 +220,9 @@ func (d *dial) everyPathFailed(now session.Time, err error) {
 func (d *dial) giveUp(err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = errors.Join(ErrHandshakeTimeout, err)
+	}
+	if d.sess != nil && d.sess.User != any(d) {
+		err = errors.Join(ErrNoDirectPath, err)
 	}
 	s := d.shard
 	now := s.node.now()

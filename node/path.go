@@ -31,6 +31,10 @@ type Path struct {
 	Remote netip.AddrPort `json:"remote"`        // the address datagrams go to: the server's on a relayed path
 	Via    PeerID         `json:"via,omitzero"`  // the server of a relayed path
 	RTT    time.Duration  `json:"rtt,omitempty"` // smoothed; zero if not measured yet
+
+	// Validated says that the peer has answered at Remote. Until then, the
+	// address is only where its latest datagram claims to come from.
+	Validated bool `json:"validated"`
 }
 
 // String returns a form such as "direct 192.0.2.1:4000".

@@ -33,6 +33,8 @@ type shard struct {
 	armed   session.Time // when timer fires; session.Never if it does not
 	out     []byte       // what the core puts datagrams into
 	closed  bool         // nothing is sent or received any more
+	sentAt  session.Time // when sent last drained
+	unsent  int          // bytes of messages queued since
 
 	conns       map[*Conn]struct{} // the application's sessions that have not ended
 	peers       map[PeerID][]*Conn // the same by peer, the oldest first
@@ -47,7 +49,7 @@ type shard struct {
 	writeErrors uint64
 }
 
-// datagramBufferLen is room for the largest datagram, or for a batch of smaller ones.
+// datagramBufferLen is room for any datagram, or for a batch of smaller ones.
 const datagramBufferLen = 64 << 10
 
 func newShard(n *Node, index int, core *session.Endpoint) *shard {
@@ -56,7 +58,7 @@ func newShard(n *Node, index int, core *session.Endpoint) *shard {
 		index: index,
 		core:  core,
 		armed: session.Never,
-		out:   make([]byte, datagramBufferLen),
+		out:   make([]byte, datagramMax),
 		conns: make(map[*Conn]struct{}),
 		peers: make(map[PeerID][]*Conn),
 		dials: make(map[PeerID][]*dial),
@@ -93,8 +95,30 @@ func (s *shard) drain(now session.Time) {
 			break
 		}
 	}
-	s.arm(now)
+	s.unsent = 0
+	s.armAt(now, s.deadline())
 	s.dispatch.flush()
+}
+
+// A burst of messages shares datagrams, and system calls: a message that is sent
+// less than burstGap after the one before may wait that long for others, or
+// until there are burstMax bytes. One that comes alone leaves at once, in the
+// goroutine of its sender.
+const (
+	burstGap = 20 * time.Microsecond
+	burstMax = 32 << 10
+)
+
+// sent drains after n bytes of message were given to the core, or leaves that to
+// the next message of the burst, or to the timer if none comes.
+func (s *shard) sent(now session.Time, n int) {
+	s.unsent += n
+	if now.Sub(s.sentAt) < burstGap && s.unsent < burstMax {
+		s.armAt(now, now)
+		return
+	}
+	s.sentAt = now
+	s.drain(now)
 }
 
 // followUp makes the changes that draining made due, and reports whether there
@@ -138,11 +162,10 @@ func (s *shard) write(b []byte, segment int, to netip.AddrPort) {
 	}
 }
 
-// arm sets the timer to the earliest deadline. A timer that would fire too early
-// is left alone: firing finds nothing due and arms it again, which costs less
-// than moving it at every change.
-func (s *shard) arm(now session.Time) {
-	at := s.deadline()
+// armAt makes the timer fire at the given time at the latest. A timer that would
+// fire earlier is left alone: firing finds nothing due and arms it again, which
+// costs less than moving it at every change.
+func (s *shard) armAt(now, at session.Time) {
 	if at >= s.armed || s.closed {
 		return
 	}
@@ -173,14 +196,18 @@ func (s *shard) handleTimer() {
 	})
 }
 
-// receive handles datagrams that arrived together, in one turn of the lock. So
-// acknowledgements are not delayed much, and not sent for each.
+// receive handles datagrams that arrived together, up to batchMax in one turn of
+// the lock: then acknowledgements are neither late nor as many.
 func (s *shard) receive(batch []inbound) {
-	s.drive(func(now session.Time) {
-		for i := range batch {
-			s.handleDatagram(now, batch[i].from, batch[i].data)
-		}
-	})
+	for len(batch) > 0 {
+		turn := batch[:min(batchMax, len(batch))]
+		s.drive(func(now session.Time) {
+			for _, d := range turn {
+				s.handleDatagram(now, d.from, d.data)
+			}
+		})
+		batch = batch[len(turn):]
+	}
 }
 
 func (s *shard) handleDatagram(now session.Time, from netip.AddrPort, b []byte) {
@@ -210,8 +237,7 @@ func (s *shard) handleEvent(now session.Time, ev session.Event) {
 	}
 }
 
-// open makes a Conn for a session that is established, and gives it to who
-// dialled the peer, or else to who accepts.
+// open makes a Conn for a session that is established.
 func (s *shard) open(now session.Time, sess *session.Session, d *dial) {
 	c := newConn(s, sess)
 	s.conns[c] = struct{}{}
@@ -219,6 +245,15 @@ func (s *shard) open(now session.Time, sess *session.Session, d *dial) {
 	if s.reach != nil {
 		s.reach.established(now, c)
 	}
+	if s.node.cfg.NoRelay && c.path.Kind == Relayed {
+		c.hold(d)
+		return
+	}
+	s.announce(c, d)
+}
+
+// announce gives a session to who dialled the peer, or else to who accepts.
+func (s *shard) announce(c *Conn, d *dial) {
 	switch {
 	case d != nil:
 		d.finish(c)

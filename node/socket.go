@@ -10,8 +10,8 @@ import (
 // A socket reads and writes datagrams. Addresses are never IPv4-mapped IPv6:
 // otherwise every IPv4 datagram would look like one from elsewhere.
 type socket interface {
-	// read blocks for at least one datagram and returns those that have arrived,
-	// at most batchMax. They are valid until the next read.
+	// read blocks for at least one datagram and returns what has arrived. It is
+	// valid until the next read.
 	read() ([]inbound, error)
 	// write sends b as datagrams of segment bytes, the last one perhaps shorter,
 	// or as one if segment is 0.

@@ -6,10 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A platformSocket holds what a system's sockets can do beyond reading and
-// writing.
-type platformSocket struct{ receive, send int }
-
 // init sets the options of a socket. Each is a hint: the node works, if less
 // well, where the system does not know it.
 func (s *platformSocket) init(conn *net.UDPConn) {
@@ -28,5 +24,3 @@ func (s *platformSocket) init(conn *net.UDPConn) {
 		s.send, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	})
 }
-
-func (s *platformSocket) buffers() (receive, send int) { return s.receive, s.send }

@@ -1,14 +1,61 @@
 package node
 
 import (
+	"encoding/binary"
+	"errors"
 	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// A platformSocket holds what a system's sockets can do beyond reading and
-// writing.
-type platformSocket struct{ receive, send int }
+// A platformSocket is what Linux adds to a UDP socket: many datagrams in one
+// system call, both ways (UDP_SEGMENT and UDP_GRO, udp(7)). The system call is
+// most of what a datagram costs.
+type platformSocket struct {
+	receive, send int // buffers granted, in bytes
+
+	gso     atomic.Bool // a failing driver turns it off
+	gro     bool
+	control []byte // received ancillary data
+	batch   []inbound
+
+	sizes []byte // ancillary data of a batch to send; used with the shard locked
+}
+
+// kernelVersion is major*1000 + minor, and the patch level.
+type kernelVersion struct{ release, patch int }
+
+// Kernels that may be trusted. UDP_GRO lost datagrams before 5.12. Batches of
+// equal segments were corrupted in 7.0 and in 7.1 up to 7.1.4.
+func (v kernelVersion) canGRO() bool { return v.release >= 5012 }
+func (v kernelVersion) canGSO() bool {
+	return v.release >= 5000 && v.release != 7000 && (v.release != 7001 || v.patch > 4)
+}
+
+var kernel = sync.OnceValue(func() kernelVersion {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return kernelVersion{}
+	}
+	return parseKernel(unix.ByteSliceToString(name.Release[:]))
+})
+
+// parseKernel reads a form such as "6.8.0-45-generic". What it cannot read is 0.
+func parseKernel(release string) kernelVersion {
+	var n [3]int
+	for i, part := range strings.SplitN(release, ".", len(n)) {
+		digits, _, _ := strings.Cut(part, "-")
+		n[i], _ = strconv.Atoi(digits)
+	}
+	return kernelVersion{n[0]*1000 + n[1], n[2]}
+}
 
 // init sets the options of a socket. Each is a hint: the node works, if less
 // well, where the system does not know it.
@@ -25,7 +72,15 @@ func (s *platformSocket) init(conn *net.UDPConn) {
 		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE)
 		s.receive = growBuffer(fd, unix.SO_RCVBUF, unix.SO_RCVBUFFORCE)
 		s.send = growBuffer(fd, unix.SO_SNDBUF, unix.SO_SNDBUFFORCE)
+		if kernel().canGSO() {
+			s.gso.Store(unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 0) == nil)
+		}
+		if kernel().canGRO() {
+			s.gro = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1) == nil
+		}
 	})
+	s.control = make([]byte, unix.CmsgSpace(4))
+	s.sizes = segmentControl()
 }
 
 // growBuffer asks for socketBuffer bytes, with force if this process may, and
@@ -42,3 +97,91 @@ func growBuffer(fd, option, force int) int {
 }
 
 func (s *platformSocket) buffers() (receive, send int) { return s.receive, s.send }
+
+// read returns the datagrams that one system call yields: those of one sender
+// and one size that came in a row, the last of which may be shorter.
+func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) {
+	n, oobn, _, from, err := conn.ReadMsgUDPAddrPort(buf, s.control)
+	if err != nil {
+		return nil, err
+	}
+	size := n
+	if s.gro && oobn > 0 {
+		if k := segmentSize(s.control[:oobn]); k > 0 {
+			size = k
+		}
+	}
+	from = unmapped(from)
+	s.batch = s.batch[:0]
+	for b := buf[:n]; ; {
+		k := min(size, len(b))
+		s.batch = append(s.batch, inbound{from: from, data: b[:k:k]})
+		if b = b[k:]; len(b) == 0 {
+			return s.batch, nil
+		}
+	}
+}
+
+// segmentSize finds the size of the datagrams in ancillary data, or 0.
+func segmentSize(control []byte) int {
+	for len(control) >= unix.CmsgLen(4) {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+		size := int(h.Len)
+		if size < unix.SizeofCmsghdr || size > len(control) {
+			return 0
+		}
+		if h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && size >= unix.CmsgLen(4) {
+			return int(int32(binary.NativeEndian.Uint32(control[unix.CmsgLen(0):])))
+		}
+		control = control[min(unix.CmsgSpace(size-unix.SizeofCmsghdr), len(control)):]
+	}
+	return 0
+}
+
+// segmentControl returns ancillary data with room for a segment size.
+func segmentControl() []byte {
+	b := make([]byte, unix.CmsgSpace(2))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
+	return b
+}
+
+// segmentsMax is what every kernel with UDP_SEGMENT takes, less one: some count
+// the header as well.
+const segmentsMax = 63
+
+// write sends b as datagrams of segment bytes.
+func (s *platformSocket) write(conn *net.UDPConn, b []byte, segment int, to netip.AddrPort) error {
+	for segment > 0 && len(b) > segment && s.gso.Load() {
+		n := min(len(b), segment*segmentsMax)
+		if err := s.writeBatch(conn, b[:n], segment, to); err != nil {
+			return s.writeSingly(conn, b, segment, to, err)
+		}
+		b = b[n:]
+	}
+	return writeEach(conn, b, segment, to)
+}
+
+func (s *platformSocket) writeBatch(conn *net.UDPConn, b []byte, segment int, to netip.AddrPort) error {
+	binary.NativeEndian.PutUint16(s.sizes[unix.CmsgLen(0):], uint16(segment))
+	_, _, err := conn.WriteMsgUDPAddrPort(b, s.sizes, to)
+	return err
+}
+
+// cannotSegment are the errors of a device, or of a route, that cannot take a
+// batch. They may also mean that the segments are too long for the path.
+var cannotSegment = []error{unix.EIO, unix.EINVAL, unix.EMSGSIZE, unix.EOPNOTSUPP}
+
+// writeSingly sends what could not be sent as a batch. If that works, it was the
+// batch's fault, and there will be no more of them.
+func (s *platformSocket) writeSingly(conn *net.UDPConn, b []byte, segment int, to netip.AddrPort, cause error) error {
+	if !slices.ContainsFunc(cannotSegment, func(e error) bool { return errors.Is(cause, e) }) {
+		return cause
+	}
+	err := writeEach(conn, b, segment, to)
+	if err == nil {
+		s.gso.Store(false)
+	}
+	return err
+}

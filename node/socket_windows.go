@@ -6,10 +6,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// A platformSocket holds what a system's sockets can do beyond reading and
-// writing.
-type platformSocket struct{ receive, send int }
-
 // Options that package windows does not name (ws2ipdef.h).
 const (
 	ipDontFragment = 14
@@ -34,5 +30,3 @@ func (s *platformSocket) init(conn *net.UDPConn) {
 		s.send, _ = windows.GetsockoptInt(fd, windows.SOL_SOCKET, windows.SO_SNDBUF)
 	})
 }
-
-func (s *platformSocket) buffers() (receive, send int) { return s.receive, s.send }

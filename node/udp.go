@@ -18,7 +18,6 @@ import (
 type udpSocket struct {
 	conn   *net.UDPConn
 	buf    []byte
-	one    [1]inbound
 	closed atomic.Bool
 	platformSocket
 }
@@ -33,18 +32,16 @@ func newUDPSocket(conn *net.UDPConn) *udpSocket {
 	return s
 }
 
-func (s *udpSocket) read() ([]inbound, error) {
-	n, from, err := s.conn.ReadFromUDPAddrPort(s.buf)
-	if err != nil {
-		return nil, err
-	}
-	s.one[0] = inbound{from: unmapped(from), data: s.buf[:n]}
-	return s.one[:], nil
-}
+func (s *udpSocket) read() ([]inbound, error) { return s.platformSocket.read(s.conn, s.buf) }
 
 func (s *udpSocket) write(b []byte, segment int, to netip.AddrPort) error {
+	return s.platformSocket.write(s.conn, b, segment, to)
+}
+
+// writeEach sends b as datagrams of segment bytes, one by one.
+func writeEach(conn *net.UDPConn, b []byte, segment int, to netip.AddrPort) error {
 	return segments(b, segment, func(d []byte) error {
-		_, err := s.conn.WriteToUDPAddrPort(d, to)
+		_, err := conn.WriteToUDPAddrPort(d, to)
 		return err
 	})
 }

@@ -265,6 +265,9 @@ func (s *Session) adopt(now Time, x *Session) {
 		for _, p := range s.paths {
 			s.loss.Requeue(p.rec, Never, &s.e.result)
 			s.sendAgain(now)
+			if y := x.findPath(p.Path); y != nil && p.validated {
+				y.validated, y.validatedAt = true, p.validatedAt // it leads to the same peer
+			}
 		}
 		delete(s.e.byToken, s.remote.current().token)
 	}

@@ -139,8 +139,23 @@ func checkSessions(e *Endpoint) error {
 }
 
 func checkSession(s *Session) error {
-	if len(s.paths) > maxPaths {
+	switch {
+	case len(s.paths) > maxPaths:
 		return fmt.Errorf("%d paths", len(s.paths))
+	case len(s.local.live) > issuedIDs, len(s.remote.live) > activeIDs, len(s.remote.retired) > pendingRetire:
+		return fmt.Errorf("%d connection IDs issued, %d held, %d retired", len(s.local.live), len(s.remote.live), len(s.remote.retired))
+	case s.state == stateEstablished && s.findPath(s.active.Path) != s.active:
+		return fmt.Errorf("the active path %v is not among the paths", s.active.Path)
+	}
+	for _, l := range s.local.live {
+		if s.e.byID[l.id] != s {
+			return fmt.Errorf("connection ID %v does not lead to its session", l.id)
+		}
+	}
+	for _, x := range s.paths {
+		if n := x.rec.InFlight(); n < 0 {
+			return fmt.Errorf("%d bytes in flight on %v", n, x.Path)
+		}
 	}
 	return s.msgs.Check()
 }

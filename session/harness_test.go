@@ -62,6 +62,7 @@ type peer struct {
 	lastClosed  Event
 	traffic     map[netip.AddrPort]*traffic
 	spins       int
+	asleep      bool // the machine is suspended: it hears nothing, and no timer fires
 	buf         []byte
 }
 
@@ -308,7 +309,9 @@ func (w *world) step(end Time) bool {
 		next = min(next, w.plans[0].at)
 	}
 	for _, p := range w.peers {
-		next = min(next, p.ep.Deadline())
+		if !p.asleep {
+			next = min(next, p.ep.Deadline())
+		}
 	}
 	if next == Never || next > end {
 		return false
@@ -334,7 +337,7 @@ const spinMax = 8
 // fire lets a due timer go off. An endpoint whose deadline stays in the past
 // spins (V11).
 func (w *world) fire(p *peer) {
-	if p.ep.Deadline() > w.now {
+	if p.asleep || p.ep.Deadline() > w.now {
 		p.spins = 0
 		return
 	}
@@ -342,7 +345,7 @@ func (w *world) fire(p *peer) {
 		p.fatalf("%s: the deadline is in the past %d times in a row: %s", p.name, p.spins, timers(p.ep.timers[0]))
 	}
 	p.change(p.ep.HandleTimeout)
-	if p.ep.Deadline() > w.now {
+	if p.asleep || p.ep.Deadline() > w.now {
 		p.spins = 0
 	}
 }
@@ -352,6 +355,9 @@ func (w *world) deliver(d wiretest.Packet) {
 		return
 	}
 	for _, p := range w.peers {
+		if p.asleep {
+			continue
+		}
 		if p.host == d.Host && p.port == d.To.Port() {
 			p.received(d.From, d.Data)
 			p.change(func(now Time) { p.ep.HandleDatagram(now, Path{Remote: d.From}, d.Data) })

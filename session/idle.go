@@ -30,10 +30,13 @@ func (i *idleState) start(now Time) {
 func (i *idleState) received(now Time, data bool, probeAfter time.Duration) {
 	i.heard = now
 	i.probeAfter = max(probeAfter, silenceMin)
-	if data {
-		i.data, i.silences = now, 0
-		i.nextProbe = now.Add(i.probeAfter)
+	if !data {
+		return
 	}
+	if i.data != 0 && now.Sub(i.data) < silenceWatch {
+		i.nextProbe = now.Add(i.probeAfter) // a stream, of which more is expected
+	}
+	i.data, i.silences = now, 0
 }
 
 func (i *idleState) sent(now Time) { i.spoke = now }

@@ -77,8 +77,10 @@ func (s *Session) nextFrame(now Time, buf []byte, size int) int {
 		s.fail(now, ErrKeysExhausted)
 		return 0
 	}
-	if s.probes > 0 {
-		size = min(size, baseMTU) // too large a frame may be what does not pass
+	if s.probes > 0 || !x.validated {
+		// Too large a frame may be what does not pass; and the one datagram
+		// by which the amplification limit is overrun must not be a jumbo.
+		size = min(size, baseMTU)
 	}
 	data := s.mayCarryData(now, x, size)
 	must := s.mustSpeak(now, x)

@@ -26,16 +26,29 @@ func TestSimulation(t *testing.T) {
 	})
 }
 
+// A failing seed is worth nothing if it does not fail again.
+func TestSimulationIsDeterministic(t *testing.T) {
+	once := func() string {
+		w := newWorld(t, 7)
+		newSimulation(w).run()
+		return w.net.Ladder().String()
+	}
+	if once() != once() {
+		t.Error("two runs from one seed differ")
+	}
+}
+
 // A simulation is one world of chance.
 type simulation struct {
 	*world
-	rng      *rand.Rand
-	hub      *peer
-	spokes   []*spoke
-	stranger *stranger
-	mallory  *rawPeer
-	healed   bool
-	entries  []*entry // sent, candidates to cancel
+	rng        *rand.Rand
+	hub        *peer
+	spokes     []*spoke
+	stranger   *stranger
+	mallory    *rawPeer
+	rendezvous *wiretest.Host
+	healed     bool
+	entries    []*entry // sent, candidates to cancel
 }
 
 // A spoke is a peer that wants to be in session with the hub.
@@ -44,6 +57,7 @@ type spoke struct {
 	nat         *wiretest.NAT // nil on the internet
 	home        netip.Addr    // its address on its own network
 	onIt, onHub Path          // the relay between the two; zero if there is none
+	dialed      *Session      // by the hub; nil if it has not
 	dialing     *Session
 }
 
@@ -56,6 +70,7 @@ func newSimulation(w *world) *simulation {
 	w.deep = true
 	sim.hub = sim.peer("hub", hubNAT, sim.config(), sim.home(hubNAT))
 	sim.hub.host.SetLink(sim.link())
+	sim.rendezvous = w.net.Host("rendezvous", nil, sim.address())
 	for i := range 1 + sim.rng.IntN(3) {
 		name := fmt.Sprintf("spoke%d", i)
 		nat := sim.nat(name+" nat", 0.6)
@@ -86,10 +101,16 @@ func (sim *simulation) upTo(d time.Duration) time.Duration {
 func (sim *simulation) config() Config {
 	cfg := Config{NoAES: sim.chance(0.3)}
 	if sim.chance(0.2) {
-		cfg.RekeyAfter = 30
+		cfg.RekeyAfter = 5 + uint64(sim.rng.IntN(50))
 	}
 	if sim.chance(0.2) {
 		cfg.SendBuffer = 64 << 10
+	}
+	if sim.chance(0.1) {
+		cfg.IdleTimeout, cfg.KeepAlive = 5*time.Second, 2*time.Second
+	}
+	if sim.chance(0.1) {
+		cfg.MaxDatagram = 600 + sim.rng.IntN(1000)
 	}
 	return cfg
 }
@@ -156,6 +177,9 @@ func (sim *simulation) link() wiretest.Link {
 func (sim *simulation) run() {
 	for _, s := range sim.spokes {
 		sim.at(sim.upTo(200*time.Millisecond), func() { sim.dialHub(s) })
+		if sim.chance(0.2) {
+			sim.at(sim.upTo(200*time.Millisecond), func() { sim.dialBack(s) })
+		}
 	}
 	sim.every(20*time.Millisecond, sim.talk)
 	for range sim.rng.IntN(8) {
@@ -244,6 +268,9 @@ func (sim *simulation) post(from *peer, s *Session) {
 	switch sim.rng.IntN(20) {
 	case 0:
 		size = sim.rng.IntN(40 << 10)
+		if sim.chance(0.1) {
+			size = sim.rng.IntN(300 << 10)
+		}
 	case 1, 2:
 		size = sim.rng.IntN(4000)
 	}
@@ -261,7 +288,7 @@ func (sim *simulation) cancel(x *entry) {
 // mishap lets one thing go wrong.
 func (sim *simulation) mishap() {
 	s := sim.spokes[sim.rng.IntN(len(sim.spokes))]
-	switch sim.rng.IntN(9) {
+	switch sim.rng.IntN(13) {
 	case 0, 1:
 		sim.rebind(s)
 	case 2:
@@ -278,6 +305,12 @@ func (sim *simulation) mishap() {
 		sim.pause(s)
 	case 8:
 		sim.close(s)
+	case 9:
+		sim.sleep(s.peer)
+	case 10:
+		sim.dialBack(s)
+	case 11, 12:
+		sim.introduce(s)
 	}
 }
 
@@ -316,7 +349,12 @@ func (sim *simulation) restart(s *spoke) {
 	sim.at(sim.upTo(100*time.Millisecond), func() { sim.dialHub(s) })
 }
 
-func (sim *simulation) restartHub() { sim.hub.restart() }
+func (sim *simulation) restartHub() {
+	sim.hub.restart()
+	for _, s := range sim.spokes {
+		s.dialed = nil
+	}
+}
 
 // pause lets the application of the spoke leave a channel unread for a while.
 func (sim *simulation) pause(s *spoke) {
@@ -344,6 +382,57 @@ func (sim *simulation) close(s *spoke) {
 			x.CloseWhenSent(now, 2, "all said")
 		}
 	})
+}
+
+// sleep suspends a machine for a while.
+func (sim *simulation) sleep(p *peer) {
+	sim.net.Ladder().Note(sim.vtime(), p.name+" sleeps")
+	p.asleep = true
+	sim.at(sim.upTo(3*time.Second), func() { p.asleep = false })
+}
+
+// dialBack lets the hub dial a spoke of which it has no session, so that dials
+// cross.
+func (sim *simulation) dialBack(s *spoke) {
+	if sim.hub.with(s.peer) != nil || s.dialed != nil && s.dialed.sendable() == nil {
+		return
+	}
+	var paths []Path
+	if s.nat == nil {
+		paths = append(paths, s.path())
+	}
+	if s.onHub.IsRelay() {
+		paths = append(paths, s.onHub)
+	}
+	if len(paths) > 0 {
+		s.dialed = sim.hub.dial(s.peer, paths...)
+	}
+}
+
+// introduce tells a spoke and the hub where the other one seems to be.
+func (sim *simulation) introduce(s *spoke) {
+	const port = 3478
+	seen := make(map[*peer]netip.AddrPort)
+	before := sim.onCatch
+	sim.onCatch = func(d wiretest.Packet) bool {
+		if d.Host != sim.rendezvous {
+			return before != nil && before(d)
+		}
+		for _, p := range []*peer{s.peer, sim.hub} {
+			if string(d.Data) == p.name {
+				seen[p] = d.From
+			}
+		}
+		x, y := s.with(sim.hub), sim.hub.with(s.peer)
+		if len(seen) == 2 && x != nil && y != nil {
+			s.addPath(x, Path{Remote: seen[sim.hub]})
+			sim.hub.addPath(y, Path{Remote: seen[s.peer]})
+		}
+		return true
+	}
+	for _, p := range []*peer{s.peer, sim.hub} {
+		p.host.Send(sim.vtime(), p.port, netip.AddrPortFrom(sim.rendezvous.Addrs()[0], port), []byte(p.name))
+	}
 }
 
 func (sim *simulation) misbehave() bool {
@@ -449,10 +538,14 @@ func (sim *simulation) closeAll() {
 // A stranger sees what crosses the internet and sends whatever it likes from
 // wherever it likes, but it holds back nothing and has no keys.
 type stranger struct {
-	sim  *simulation
-	seen [64]heard
-	n    int
+	sim    *simulation
+	seen   [64]heard
+	n      int
+	racing bool // copies datagrams that are still on their way
 }
+
+// racer is the address from which a racing stranger sends its copies.
+var racer = netip.MustParseAddr("192.0.2.77")
 
 type heard struct {
 	from, to netip.AddrPort
@@ -460,10 +553,14 @@ type heard struct {
 }
 
 func newStranger(sim *simulation) *stranger {
-	x := &stranger{sim: sim}
+	x := &stranger{sim: sim, racing: sim.chance(0.3)}
 	sim.onTap = func(from, to netip.AddrPort, data []byte) {
 		x.seen[x.n%len(x.seen)] = heard{from, to, bytes.Clone(data)}
 		x.n++
+		if x.racing && !sim.healed && sim.chance(0.05) && from.Addr() != racer {
+			// The copy comes first if the link of the receiver lets it.
+			sim.net.Inject(sim.vtime(), netip.AddrPortFrom(racer, from.Port()), to, data)
+		}
 	}
 	return x
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/seed-67dce94e/holdfast/node"
 )
 
@@ -58,6 +59,8 @@ func (p *labPeer) run(ctx context.Context) error {
 			Registered:  func(node.PeerID) { p.report(labEvent{Event: "registered"}) },
 			ServerLost:  func(_ node.PeerID, err error) { p.report(labEvent{Event: "server lost", Text: err.Error()}) },
 			PathChanged: func(_ *node.Conn, _, path node.Path) { p.report(labEvent{Event: "path", Text: path.String()}) },
+			Stranded:    func(*node.Conn) { p.report(labEvent{Event: "stranded"}) },
+			Introduced:  func(id uuid.UUID, _ node.PeerID) { p.report(labEvent{Event: "introduced", Text: id.String()}) },
 			Closed:      func(_ *node.Conn, err error) { p.report(labEvent{Event: "closed", Text: fmt.Sprint(err)}) },
 		},
 	})

@@ -104,6 +104,7 @@ type process struct {
 	stdin  io.WriteCloser
 	stderr bytes.Buffer
 	lines  chan []byte
+	passed []string // lines that await has passed over
 }
 
 // start starts a command. It is killed at the end of the test if it still runs.
@@ -141,6 +142,7 @@ func (p *process) await(event string, into any) {
 			p.t.Fatalf("%s printed what is not JSON: %s", p.name, line)
 		}
 		if head.Event != event {
+			p.passed = append(p.passed, string(line))
 			continue
 		}
 		if into == nil {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,7 +57,17 @@ type natHost struct {
 	spare      netip.Addr // another public address for the router
 }
 
+// newNATLab makes a lab whose hosts are behind NATs of these kinds.
 func newNATLab(t *testing.T, alice, bob netnstest.NAT) *natLab {
+	t.Helper()
+	l := newEmptyLab(t)
+	l.alice = l.newHost("a", alice, aliceAddrs)
+	l.bob = l.newHost("b", bob, bobAddrs)
+	return l
+}
+
+// newEmptyLab makes a lab with nothing but the server.
+func newEmptyLab(t *testing.T) *natLab {
 	t.Helper()
 	l := &natLab{t: t, internet: netnstest.New("hf"), serverKey: filepath.Join(t.TempDir(), "key")}
 	t.Cleanup(func() {
@@ -65,8 +76,6 @@ func newNATLab(t *testing.T, alice, bob netnstest.NAT) *natLab {
 		}
 	})
 	l.serverHost = must(l.internet.PublicHost("s", serverAddr, uplink))
-	l.alice = l.newHost("a", alice, aliceAddrs)
-	l.bob = l.newHost("b", bob, bobAddrs)
 	l.startServer()
 	return l
 }
@@ -241,25 +250,30 @@ func TestEstablishedSessionSurvivesChangesOfNetwork(t *testing.T) {
 			l := newNATLab(t, nat, nat)
 			talk := l.talk()
 			for _, c := range changes {
-				gap := talk.during(func() error { return c.do(l) })
-				t.Logf("%s: silent for %v", c.name, gap)
-				if limit := c.limit(nat); gap > limit {
-					t.Errorf("%s: silent for %v, want at most %v", c.name, gap, limit)
-				}
+				talk.survives(c.name, func() error { return c.do(l) }, c.limit(nat))
 			}
 			talk.finish()
 		})
 	}
 }
 
+func TestPeerWithoutNATFollows(t *testing.T) {
+	netnstest.Require(t)
+	l := newEmptyLab(t)
+	l.alice = l.newHost("a", netnstest.AddressAndPortDependentFiltering, aliceAddrs)
+	l.bob = natHost{Host: must(l.internet.PublicHost("b", bobAddrs[0], uplink))}
+	talk := l.talk()
+	talk.survives("alice new port", func() error { return newPort(l.alice) }, followedWithin)
+	talk.survives("alice new address", func() error { return newAddress(l.alice) }, followedWithin)
+	talk.survives("alice new network", func() error { return newNetwork(l.alice) }, followedWithin)
+	talk.finish()
+}
+
 func TestDirectSessionDoesNotNoticeTheServersEnd(t *testing.T) {
 	netnstest.Require(t)
 	l := newNATLab(t, netnstest.AddressAndPortDependentFiltering, netnstest.AddressAndPortDependentFiltering)
 	talk := l.talk()
-	gap := talk.during(func() error { l.server.kill(); return nil })
-	if gap > followedWithin {
-		t.Errorf("silent for %v when the server was killed", gap)
-	}
+	talk.survives("server killed", func() error { l.server.kill(); return nil }, followedWithin)
 	l.startServer()
 	back := time.Now()
 	for _, p := range []*process{talk.alice, talk.bob} {
@@ -271,9 +285,8 @@ func TestDirectSessionDoesNotNoticeTheServersEnd(t *testing.T) {
 			t.Errorf("registered again %v after the server was back, want at most %v", took, registerWithin)
 		}
 	}
-	if gap := talk.during(func() error { return newAddress(l.alice) }); gap > metWithin {
-		t.Errorf("silent for %v: the restarted server did not introduce again in time", gap)
-	}
+	// The server that returned has to introduce the two again.
+	talk.survives("alice new address", func() error { return newAddress(l.alice) }, metWithin)
 	talk.finish()
 }
 
@@ -318,23 +331,29 @@ func (c *conversation) direct() {
 	for _, p := range []*process{c.alice, c.bob} {
 		var e labEvent
 		if p.await("direct", &e); e.Text != "direct" {
-			c.t.Errorf("the path is still %s after %v", e.Text, labTimeout)
+			c.t.Errorf("the path is still %s after %v:\n%s", e.Text, labTimeout, strings.Join(p.passed, "\n"))
 		}
 	}
 }
 
-// during returns the longest silence on either side around a change that happens
-// while they talk over a direct path.
-func (c *conversation) during(change func() error) time.Duration {
+// survives makes the change while the two talk over a direct path, and checks the
+// longest silence on either side around it.
+func (c *conversation) survives(name string, change func() error, limit time.Duration) {
 	c.t.Helper()
 	c.direct()
 	c.mark()
+	c.alice.passed, c.bob.passed = nil, nil
 	if err := change(); err != nil {
 		c.t.Fatal(err)
 	}
 	c.quiet()
 	c.quiet()
-	return c.mark()
+	gap := c.mark()
+	c.t.Logf("%s: silent for %v", name, gap)
+	if gap > limit {
+		c.t.Errorf("%s: silent for %v, want at most %v\nalice:\n%s\nbob:\n%s", name, gap, limit,
+			strings.Join(c.alice.passed, "\n"), strings.Join(c.bob.passed, "\n"))
+	}
 }
 
 func (c *conversation) mark() time.Duration {

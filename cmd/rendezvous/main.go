@@ -68,7 +68,7 @@ func serve(ctx context.Context, cmd *cli.Command, stdout io.Writer, log *logrus.
 		return program.Hint(err, "is --listen %s an address of this machine, with a port that is free?", cmd.String("listen"))
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	shown, err := public(s.Server(), cmd.String("public-host"))
+	shown, err := public(s.Server(), cmd.String("public-host"), log)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func serve(ctx context.Context, cmd *cli.Command, stdout io.Writer, log *logrus.
 
 // public returns the server as nodes are to be told of it: under the host that
 // they reach it by, and the port that it is bound to.
-func public(s wire.Server, host string) (wire.Server, error) {
+func public(s wire.Server, host string, log *logrus.Logger) (wire.Server, error) {
 	bound, port, err := net.SplitHostPort(s.Addr)
 	if err != nil {
 		return s, err
@@ -94,6 +94,7 @@ func public(s wire.Server, host string) (wire.Server, error) {
 		if host, err = os.Hostname(); err != nil {
 			return s, program.Hint(err, "say how nodes reach the server with --public-host")
 		}
+		log.Warnf("nodes are told to reach this server as %s, which is only a guess: say how with --public-host", host)
 	}
 	shown, err := wire.ParseServer(wire.Server{ID: s.ID, Addr: net.JoinHostPort(host, port)}.String())
 	if err != nil {

@@ -25,5 +25,5 @@
 //
 // A server is not trusted. Whatever it says, the client probes only for peers
 // that the node has a session with, only addresses that pass the filter of
-// filter.go, and no more than the budget in Limits.
+// filter.go, and no more than the limits in client.go.
 package reach

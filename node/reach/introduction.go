@@ -18,6 +18,8 @@ const (
 	serverPatience  = time.Second      // then another server is asked as well
 	roundPatience   = 3 * time.Second  // then servers that did not answer are asked again
 	retryMin        = 250 * time.Millisecond
+	hastyMin        = 20 * time.Millisecond // the shortest pause that a server may ask for
+	hastyRounds     = 4                     // that may follow each other as fast as that
 	retryMax        = 5 * time.Second
 	startMax        = 2 * time.Second      // the latest start that a server may order
 	probeGap        = 2 * time.Millisecond // between the candidates of one peer
@@ -49,7 +51,7 @@ const (
 type introduction struct {
 	id      uuid.UUID
 	peer    wire.PeerID
-	own     bool // the application waits for it; otherwise a server began it
+	own     bool // this node asked for it; otherwise a server began it for the peer
 	fresh   bool
 	phase   phase
 	at      clock.Time // when the phase has something to do; Never if it waits for an event
@@ -74,6 +76,16 @@ type round struct {
 
 func (r *round) next(now clock.Time) {
 	*r = round{failed: r.failed + 1, err: r.err, ends: now.Add(roundPatience)}
+}
+
+// pause returns how long to wait before the next round: what a server asked for,
+// but more and more if that does not help.
+func (r *round) pause() time.Duration {
+	backoff := min(retryMin<<min(r.failed, 10), retryMax)
+	if r.retryAfter != 0 && r.failed < hastyRounds {
+		return r.retryAfter
+	}
+	return max(r.retryAfter, backoff)
 }
 
 func (in *introduction) deadline() clock.Time {
@@ -185,9 +197,8 @@ func (c *Client) ask(in *introduction) bool {
 	case in.fresh && r.retryAfter == 0:
 		return c.fail(in)
 	default:
-		wait := max(r.retryAfter, min(retryMin<<min(r.failed, 10), retryMax))
+		in.at = c.now.Add(c.jitter(r.pause()))
 		r.next(c.now)
-		in.at = c.now.Add(c.jitter(wait))
 	}
 	return true
 }
@@ -246,7 +257,7 @@ func (c *Client) handleRefused(i int, m *wire.Refused) {
 	r.refused |= 1 << i
 	r.err = &RefusedError{Server: c.servers[i].ID, Code: m.Code}
 	if m.RetryAfter != 0 {
-		wait := min(max(time.Duration(m.RetryAfter)*time.Millisecond, retryMin), retryMax)
+		wait := min(max(time.Duration(m.RetryAfter)*time.Millisecond, hastyMin), retryMax)
 		if r.retryAfter == 0 || wait < r.retryAfter {
 			r.retryAfter = wait
 		}

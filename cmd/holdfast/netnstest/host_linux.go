@@ -2,10 +2,11 @@ package netnstest
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os/exec"
+	"strings"
 	"time"
 )
 
@@ -53,16 +54,14 @@ func (in *Internet) Host(name string, routers ...*Router) (*Host, error) {
 // Move takes the host from the network it is on to that of another router: the
 // one interface goes down, the other comes up with its address and route.
 func (h *Host) Move(to *Router) error {
-	var down error
+	var batch strings.Builder
 	if h.at != nil {
-		down = run("ip", "-n", h.ns, "link", "set", h.lans[h.at].device, "down")
+		fmt.Fprintf(&batch, "link set %s down\n", h.lans[h.at].device)
 	}
 	h.at = to
 	l := h.lans[to]
-	return errors.Join(down,
-		run("ip", "-n", h.ns, "link", "set", l.device, "up"),
-		run("ip", "-n", h.ns, "route", "replace", "default", "via", l.gateway.String(), "dev", l.device),
-	)
+	fmt.Fprintf(&batch, "link set %s up\nroute replace default via %v dev %s\n", l.device, l.gateway, l.device)
+	return runInput(batch.String(), "ip", "-n", h.ns, "-batch", "-")
 }
 
 // Router returns the router that the host is behind at present.

@@ -50,6 +50,7 @@ table ip %s {
 	}
 	chain forward {
 		type filter hook forward priority filter
+		iifname "wan" oifname "wan" drop
 		%s
 	}
 	chain input {
@@ -57,14 +58,16 @@ table ip %s {
 		iifname "wan" ct state new drop
 	}
 }
-`, table, n.destination(), n.source(wan, port), n.filter())
+`, table, n.destination(wan), n.source(wan, port), n.filter())
 }
 
-func (n NAT) destination() string {
+// destination names the public address: what still comes for the one before a
+// Renumber must not make flows that translate back to it.
+func (n NAT) destination(wan netip.Addr) string {
 	if n == AddressAndPortDependentMapping {
 		return "" // the chain must be there all the same
 	}
-	return `iifname "wan" meta l4proto udp dnat ip to udp dport map @cone`
+	return fmt.Sprintf(`iifname "wan" ip daddr %v meta l4proto udp dnat ip to udp dport map @cone`, wan)
 }
 
 func (n NAT) source(wan netip.Addr, port uint16) string {

@@ -98,5 +98,12 @@ func (r *Router) plug(ns string) (lan, error) {
 		run("ip", "-n", r.ns, "link", "add", port, "type", "veth", "peer", "name", l.device, "netns", ns),
 		run("ip", "-n", r.ns, "link", "set", port, "master", "lan", "up"),
 		run("ip", "-n", ns, "addr", "add", addr.String()+"/24", "dev", l.device),
+		askNeighboursOften(ns, l.device),
 	)
+}
+
+// askNeighboursOften keeps an ARP request that got lost while an interface came
+// up from costing a second.
+func askNeighboursOften(ns, device string) error {
+	return run("ip", "netns", "exec", ns, "sysctl", "-qw", "net/ipv4/neigh/"+device+"/retrans_time_ms=20")
 }

@@ -1,0 +1,29 @@
+//go:build !linux
+
+package node
+
+import (
+	"net"
+	"net/netip"
+)
+
+// A platformSocket is what a system adds to a UDP socket.
+type platformSocket struct {
+	receive, send int // buffers granted, in bytes; 0 if unknown
+	one           [1]inbound
+}
+
+func (s *platformSocket) buffers() (receive, send int) { return s.receive, s.send }
+
+func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) {
+	n, from, err := conn.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		return nil, err
+	}
+	s.one[0] = inbound{from: unmapped(from), data: buf[:n]}
+	return s.one[:], nil
+}
+
+func (s *platformSocket) write(conn *net.UDPConn, b []byte, segment int, to netip.AddrPort) error {
+	return writeEach(conn, b, segment, to)
+}
