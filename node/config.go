@@ -39,7 +39,8 @@ type Config struct {
 	// MaxDatagram is the largest UDP payload to send, in bytes. If zero,
 	// whatever the path carries.
 	MaxDatagram int
-	// MaxMessage is the largest message to accept, in bytes. If zero, 16 MiB.
+	// MaxMessage is the largest message to accept, in bytes: at least 64 KiB,
+	// which relays need. If zero, 16 MiB.
 	MaxMessage int
 	// IdleTimeout ends a session that hears nothing. If zero, 30 s. If
 	// negative, never.
@@ -75,6 +76,9 @@ const shardsMax = 64
 // datagramMax is the largest UDP payload there is over IPv4.
 const datagramMax = 65507
 
+// maxMessageMin leaves room for any datagram that a relay passes on.
+const maxMessageMin = 64 << 10
+
 // datagramMin is the smallest that every path must carry (SPEC: 1200 bytes).
 const datagramMin = 1200
 
@@ -93,8 +97,8 @@ func (c *Config) withDefaults() (Config, error) {
 		return d, fmt.Errorf("node: Config.PacketConn serves one shard, Config.Shards asks for %d", d.Shards)
 	case d.MaxDatagram != 0 && (d.MaxDatagram < datagramMin || d.MaxDatagram > datagramMax):
 		return d, fmt.Errorf("node: Config.MaxDatagram is %d, want 0 or %d to %d", d.MaxDatagram, datagramMin, datagramMax)
-	case d.MaxMessage < 0:
-		return d, fmt.Errorf("node: Config.MaxMessage is negative: %d", d.MaxMessage)
+	case d.MaxMessage != 0 && d.MaxMessage < maxMessageMin:
+		return d, fmt.Errorf("node: Config.MaxMessage is %d, want 0 or at least %d", d.MaxMessage, maxMessageMin)
 	case d.ResumeTime < 0:
 		return d, fmt.Errorf("node: Config.ResumeTime is negative: %v", d.ResumeTime)
 	case d.MaxSessions < 0:

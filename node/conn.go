@@ -362,11 +362,12 @@ func (c *Conn) readable(id uint16) {
 		ch.ready = true
 		c.ready = append(c.ready, ch)
 	}
-	if c.shard.node.cfg.Handler != nil {
+	switch {
+	case c.shard.node.cfg.Handler == nil:
+		c.readers.wake()
+	case c.held == nil:
 		c.shard.dispatch.messages(c)
-		return
 	}
-	c.readers.wake()
 }
 
 func (c *Conn) pathChanged(to session.Path) {
@@ -395,7 +396,7 @@ func (c *Conn) pathLost(stranded bool) {
 	if c.shard.reach != nil {
 		c.shard.reach.pathLost(c)
 	}
-	if stranded {
+	if stranded && c.held == nil {
 		c.shard.dispatch.stranded(c)
 		c.notify(Event{Kind: EventStranded, Old: c.path, New: c.path})
 	}

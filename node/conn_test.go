@@ -229,6 +229,30 @@ func TestSendBlocksWhileTheBufferIsFullAndFollowsItsContext(t *testing.T) {
 	})
 }
 
+func TestLoneMessageLeavesAtOnceAndABurstSharesDatagrams(t *testing.T) {
+	bubble(t, func(t *testing.T, net *nodetest.Net) {
+		p := newPair(t, net, wiretest.Link{Delay: time.Millisecond}, node.Config{})
+		time.Sleep(time.Second) // virtual: until the handshake has settled
+		before := p.ab.Stats().Sent
+		send(t, p.ab, "alone")
+		if n := p.ab.Stats().Sent - before; n != 1 {
+			t.Errorf("a message alone: %d datagrams when Send returned, want 1", n)
+		}
+		want(t, p.ba, "alone")
+		before = p.ab.Stats().Sent
+		const count = 1000
+		for i := range count {
+			send(t, p.ab, number(i))
+		}
+		for i := range count {
+			want(t, p.ba, number(i))
+		}
+		if n := p.ab.Stats().Sent - before; n > count/20 {
+			t.Errorf("%d messages in a burst took %d datagrams", count, n)
+		}
+	})
+}
+
 func TestCloseDeliversWhatWasSent(t *testing.T) {
 	bubble(t, func(t *testing.T, net *nodetest.Net) {
 		p := newPair(t, net, lossy, node.Config{})

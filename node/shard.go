@@ -254,15 +254,17 @@ func (s *shard) open(now session.Time, sess *session.Session, d *dial) {
 
 // announce gives a session to who dialled the peer, or else to who accepts.
 func (s *shard) announce(c *Conn, d *dial) {
+	s.dispatch.connected(c)
 	switch {
 	case d != nil:
 		d.finish(c)
 	case s.node.cfg.Handler != nil:
+		if len(c.ready) > 0 { // they came while the session was held
+			s.dispatch.messages(c)
+		}
 	case !s.node.offer(c):
 		s.refused = append(s.refused, c)
-		return
 	}
-	s.dispatch.connected(c)
 }
 
 // forget drops a session that has ended.

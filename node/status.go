@@ -73,7 +73,13 @@ type SocketStatus struct {
 
 // Status returns a snapshot of the node.
 func (n *Node) Status() Status {
-	st := Status{ID: n.id}
+	st := Status{
+		ID:        n.id,
+		Addresses: []netip.AddrPort{}, // in JSON, nothing is [] and not null
+		Reflexive: []netip.AddrPort{},
+		Servers:   []ServerStatus{},
+		Peers:     []PeerStatus{},
+	}
 	st.Socket.ReadErrors = n.readErrors.Load()
 	st.Socket.Rebinds = n.rebinds.Load()
 	for _, s := range n.shards {
@@ -106,7 +112,7 @@ func (s *shard) addStatus(st *Status) {
 
 func (r *rendezvous) addStatus(st *Status) {
 	st.Socket.RelayDropped = r.dropped
-	st.Reflexive = r.client.Reflexive()
+	st.Reflexive = append(st.Reflexive, r.client.Reflexive()...)
 	for i := range r.client.Servers() {
 		server := r.client.Server(i)
 		st.Servers = append(st.Servers, ServerStatus{

@@ -24,8 +24,9 @@ type traffic struct {
 const introducedMax = 8 << 10
 
 // datagramMax is by how much each session may overrun the amplification limit:
-// one datagram of any size is let through while some of the budget is left.
-const datagramMax = 1500
+// one datagram is let through while some of the budget is left, and after that
+// 32 challenges.
+const datagramMax = 1500 + 32*48
 
 func (p *peer) exchanged(a netip.AddrPort) *traffic {
 	t := p.traffic[a]

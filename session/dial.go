@@ -145,7 +145,13 @@ func (e *Endpoint) handleResp(now Time, p Path, b []byte) {
 	e.forgetDial(s)
 	s.start(now, &res, p)
 	for _, d := range sentTo {
-		if d.Path == p && d.tries == 1 {
+		if d.Path != p {
+			continue
+		}
+		// The peer has seen a frame of ours that went here. From anywhere
+		// else the answer may have been sent on by a stranger.
+		s.active.validated, s.active.validatedAt = true, now
+		if d.tries == 1 {
 			s.active.rec.RTT.Update(now.Sub(d.sent), 0, 0)
 		}
 	}

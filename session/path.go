@@ -16,6 +16,7 @@ const (
 	maxUDPPayload   = 65507
 	liveChallenges  = 8 // outstanding PATH_CHALLENGE tokens of one path
 	amplification   = 3 // RFC 9000 §8.1
+	overdrawnMax    = 32
 	initialRTT      = 333 * time.Millisecond
 	revalidateAfter = 10 * time.Second
 	oldPathHeard    = 2 * time.Second
@@ -47,6 +48,7 @@ type path struct {
 	heard       Time   // last authentic frame that arrived here; 0 is never
 	received    uint64 // bytes, for the amplification limit
 	sent        uint64
+	overdrawn   uint8 // challenges sent although the limit was reached
 
 	challenges [liveChallenges]challenge // ring of tokens in flight
 	tokens     int                       // challenges sent

@@ -26,7 +26,7 @@ func (s *Session) nextDatagram(now Time, buf []byte) (Datagram, bool) {
 // nextProbing writes a frame of probing chunks for a path that carries no data.
 func (s *Session) nextProbing(now Time, buf []byte) (Datagram, bool) {
 	for _, x := range s.paths {
-		if x == s.active || !x.hasResponse && x.challenge > now || !x.mayEmit() {
+		if !s.probeDue(now, x) {
 			continue
 		}
 		if x.hasResponse && !x.validated {
@@ -38,6 +38,24 @@ func (s *Session) nextProbing(now Time, buf []byte) (Datagram, bool) {
 		return Datagram{Path: x.Path, Data: buf[:n], Segment: n}, true
 	}
 	return Datagram{}, false
+}
+
+// probeDue reports whether a frame of probing chunks is to go out on x. Frames
+// for the active path carry them along, unless the amplification limit stops
+// those: then its challenge goes alone, a few times. Had it to wait for the peer,
+// and the peer for us, both would be silent for ever.
+func (s *Session) probeDue(now Time, x *path) bool {
+	switch {
+	case !x.mayEmit():
+		if x.challenge > now || x.overdrawn == overdrawnMax {
+			return false
+		}
+		x.overdrawn++
+		return true
+	case x == s.active:
+		return false
+	}
+	return x.hasResponse || x.challenge <= now
 }
 
 // nextBatch writes as many frames for the active path as fit in buf and may be

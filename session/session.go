@@ -164,11 +164,6 @@ func (s *Session) start(now Time, res *handshake.Result, p Path) {
 	s.loss.Activate(s.active.rec)
 	s.active.heard = now
 	s.active.received += wire.InitLen
-	if s.initiator {
-		// The answer carried what only the peer could know about our INIT:
-		// it has seen a frame of ours that went here.
-		s.active.validated, s.active.validatedAt = true, now
-	}
 }
 
 // takeTransport moves what start made from x to s.

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -33,7 +32,7 @@ func TestSimulationIsDeterministic(t *testing.T) {
 		newSimulation(w).run()
 		return w.net.Ladder().String()
 	}
-	if once() != once() {
+	if first, second := once(), once(); first != second {
 		t.Error("two runs from one seed differ")
 	}
 }
@@ -285,170 +284,6 @@ func (sim *simulation) cancel(x *entry) {
 	}
 }
 
-// mishap lets one thing go wrong.
-func (sim *simulation) mishap() {
-	s := sim.spokes[sim.rng.IntN(len(sim.spokes))]
-	switch sim.rng.IntN(13) {
-	case 0, 1:
-		sim.rebind(s)
-	case 2:
-		sim.darkness(s.peer)
-	case 3:
-		sim.move(s)
-	case 4:
-		sim.restart(s)
-	case 5:
-		sim.restartHub()
-	case 6:
-		s.host.SetLink(sim.link())
-	case 7:
-		sim.pause(s)
-	case 8:
-		sim.close(s)
-	case 9:
-		sim.sleep(s.peer)
-	case 10:
-		sim.dialBack(s)
-	case 11, 12:
-		sim.introduce(s)
-	}
-}
-
-func (sim *simulation) rebind(s *spoke) {
-	if s.nat == nil {
-		return
-	}
-	if sim.chance(0.5) {
-		sim.net.Ladder().Note(sim.vtime(), s.name+": the NAT forgets its mappings")
-		s.nat.Rebind()
-		return
-	}
-	sim.net.Ladder().Note(sim.vtime(), s.name+": the NAT gets another address")
-	s.nat.Renumber(sim.address())
-}
-
-func (sim *simulation) darkness(p *peer) {
-	sim.net.Ladder().Note(sim.vtime(), p.name+" goes dark")
-	p.host.Up.Blackhole, p.host.Down.Blackhole = true, sim.chance(0.5)
-	sim.at(sim.upTo(2*time.Second), func() { p.host.Up.Blackhole, p.host.Down.Blackhole = false, false })
-}
-
-// move takes a spoke to another network. It may or may not notice.
-func (sim *simulation) move(s *spoke) {
-	sim.net.Ladder().Note(sim.vtime(), s.name+" moves")
-	s.nat, s.home = nil, sim.address()
-	s.host.Move(nil, s.home)
-	if x := s.with(sim.hub); x != nil && sim.chance(0.7) {
-		s.change(x.Moved)
-	}
-}
-
-func (sim *simulation) restart(s *spoke) {
-	s.peer.restart()
-	s.dialing = nil
-	sim.at(sim.upTo(100*time.Millisecond), func() { sim.dialHub(s) })
-}
-
-func (sim *simulation) restartHub() {
-	sim.hub.restart()
-	for _, s := range sim.spokes {
-		s.dialed = nil
-	}
-}
-
-// pause lets the application of the spoke leave a channel unread for a while.
-func (sim *simulation) pause(s *spoke) {
-	ch := uint16(sim.rng.IntN(4))
-	s.slow[ch] = true
-	sim.at(sim.upTo(time.Second), func() { s.resume(ch) })
-}
-
-func (p *peer) resume(channel uint16) {
-	delete(p.slow, channel)
-	for _, s := range p.sessions {
-		p.change(func(Time) { p.take(s, channel) })
-	}
-}
-
-func (sim *simulation) close(s *spoke) {
-	x := s.with(sim.hub)
-	if x == nil {
-		return
-	}
-	s.change(func(now Time) {
-		if sim.chance(0.5) {
-			x.Close(now, 1, "enough")
-		} else {
-			x.CloseWhenSent(now, 2, "all said")
-		}
-	})
-}
-
-// sleep suspends a machine for a while.
-func (sim *simulation) sleep(p *peer) {
-	sim.net.Ladder().Note(sim.vtime(), p.name+" sleeps")
-	p.asleep = true
-	sim.at(sim.upTo(3*time.Second), func() { p.asleep = false })
-}
-
-// dialBack lets the hub dial a spoke of which it has no session, so that dials
-// cross.
-func (sim *simulation) dialBack(s *spoke) {
-	if sim.hub.with(s.peer) != nil || s.dialed != nil && s.dialed.sendable() == nil {
-		return
-	}
-	var paths []Path
-	if s.nat == nil {
-		paths = append(paths, s.path())
-	}
-	if s.onHub.IsRelay() {
-		paths = append(paths, s.onHub)
-	}
-	if len(paths) > 0 {
-		s.dialed = sim.hub.dial(s.peer, paths...)
-	}
-}
-
-// introduce tells a spoke and the hub where the other one seems to be.
-func (sim *simulation) introduce(s *spoke) {
-	const port = 3478
-	seen := make(map[*peer]netip.AddrPort)
-	before := sim.onCatch
-	sim.onCatch = func(d wiretest.Packet) bool {
-		if d.Host != sim.rendezvous {
-			return before != nil && before(d)
-		}
-		for _, p := range []*peer{s.peer, sim.hub} {
-			if string(d.Data) == p.name {
-				seen[p] = d.From
-			}
-		}
-		x, y := s.with(sim.hub), sim.hub.with(s.peer)
-		if len(seen) == 2 && x != nil && y != nil {
-			s.addPath(x, Path{Remote: seen[sim.hub]})
-			sim.hub.addPath(y, Path{Remote: seen[s.peer]})
-		}
-		return true
-	}
-	for _, p := range []*peer{s.peer, sim.hub} {
-		p.host.Send(sim.vtime(), p.port, netip.AddrPortFrom(sim.rendezvous.Addrs()[0], port), []byte(p.name))
-	}
-}
-
-func (sim *simulation) misbehave() bool {
-	m := sim.mallory
-	switch {
-	case m.keys == nil && m.hs != nil && !sim.chance(0.1):
-	case m.keys == nil || sim.chance(0.05):
-		m.dial()
-	case sim.chance(0.2):
-		m.acknowledge()
-	default:
-		m.mischief()
-	}
-	return !sim.healed
-}
-
 // heal ends everything that goes wrong.
 func (sim *simulation) heal() {
 	sim.healed = true
@@ -533,63 +368,4 @@ func (sim *simulation) closeAll() {
 			sim.fatalf("%s still has %d connection IDs, %d tokens, %d dials", p.name, len(p.ep.byID), len(p.ep.byToken), len(p.ep.dials))
 		}
 	}
-}
-
-// A stranger sees what crosses the internet and sends whatever it likes from
-// wherever it likes, but it holds back nothing and has no keys.
-type stranger struct {
-	sim    *simulation
-	seen   [64]heard
-	n      int
-	racing bool // copies datagrams that are still on their way
-}
-
-// racer is the address from which a racing stranger sends its copies.
-var racer = netip.MustParseAddr("192.0.2.77")
-
-type heard struct {
-	from, to netip.AddrPort
-	data     []byte
-}
-
-func newStranger(sim *simulation) *stranger {
-	x := &stranger{sim: sim, racing: sim.chance(0.3)}
-	sim.onTap = func(from, to netip.AddrPort, data []byte) {
-		x.seen[x.n%len(x.seen)] = heard{from, to, bytes.Clone(data)}
-		x.n++
-		if x.racing && !sim.healed && sim.chance(0.05) && from.Addr() != racer {
-			// The copy comes first if the link of the receiver lets it.
-			sim.net.Inject(sim.vtime(), netip.AddrPortFrom(racer, from.Port()), to, data)
-		}
-	}
-	return x
-}
-
-func (x *stranger) act() bool {
-	if x.n == 0 {
-		return !x.sim.healed
-	}
-	rng := x.sim.rng
-	h := x.seen[rng.IntN(min(x.n, len(x.seen)))]
-	from, to, data := h.from, h.to, bytes.Clone(h.data)
-	if len(data) == 0 {
-		return !x.sim.healed
-	}
-	switch rng.IntN(6) {
-	case 0: // replay
-	case 1: // replay as if the sender had moved
-		from = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(rng.IntN(256))}), uint16(1+rng.IntN(65535)))
-	case 2: // forge
-		data[rng.IntN(len(data))] ^= 1 << rng.IntN(8)
-	case 3: // reflect
-		from, to = to, from
-	case 4: // truncate
-		data = data[:rng.IntN(len(data))]
-	case 5: // noise that looks like a frame of ours
-		for i := range data[1:] {
-			data[1+i] = byte(rng.Uint32())
-		}
-	}
-	x.sim.net.Inject(x.sim.vtime(), from, to, data)
-	return !x.sim.healed
 }

@@ -16,7 +16,9 @@ func chatVerb(s streams) *cli.Command {
 		Name:      "chat",
 		Usage:     "talk to a peer line by line; without PEER, wait for one to call",
 		ArgsUsage: "[PEER]",
-		Action:    verb(s, 0, 1, chat),
+		Description: `What is typed goes to the peer line by line; the end of input (Ctrl-D) or an
+interrupt ends the chat, once what was said has been delivered.`,
+		Action: verb(s, 0, 1, chat),
 	}
 }
 

@@ -22,6 +22,8 @@ func receiveVerb(s streams) *cli.Command {
 	return &cli.Command{
 		Name:  "receive",
 		Usage: "wait for one file, verify it and keep it",
+		Description: `Whoever has the ticket may send. The file gets the name that the sender gives it,
+in the directory and nowhere else; one that is there already is not replaced.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "dir", Aliases: []string{"d"}, Value: ".", Usage: "`DIRECTORY` to keep the file in", TakesFile: true},
 		},

@@ -1,0 +1,223 @@
+package node
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// benchNodes returns two nodes on loopback, the first of which has dialled the
+// second. The benchmarks here use real sockets: what a program gets.
+func benchNodes(b *testing.B) (dialler, listener *Node, near, far *Conn) {
+	b.Helper()
+	dialler, listener = benchNode(b), benchNode(b)
+	near, far = benchDial(b, dialler, listener)
+	return dialler, listener, near, far
+}
+
+func benchNode(b *testing.B) *Node {
+	b.Helper()
+	n, err := Listen(&Config{Addr: "127.0.0.1:0"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { n.Close() })
+	return n
+}
+
+func benchDial(b *testing.B, from, to *Node) (near, far *Conn) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
+	defer cancel()
+	near, err := from.DialAddr(ctx, to.ID(), to.LocalAddr())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if far, err = to.Accept(ctx); err != nil {
+		b.Fatal(err)
+	}
+	return near, far
+}
+
+// benchStream sends b.N messages of size bytes one way and waits for the last.
+func benchStream(b *testing.B, size int) {
+	_, _, near, far := benchNodes(b)
+	in := far.Channel(1, nil)
+	out := near.Channel(1, nil)
+	ctx := b.Context()
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		buf := make([]byte, size)
+		for range b.N {
+			if _, err := in.RecvInto(ctx, buf); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	data := make([]byte, size)
+	for range b.N {
+		if err := out.Send(ctx, data); err != nil {
+			b.Fatal(err)
+		}
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+}
+
+func BenchmarkLoopback64KiB(b *testing.B) { benchStream(b, 64<<10) }
+func BenchmarkLoopback1200B(b *testing.B) { benchStream(b, 1200) }
+func BenchmarkLoopback64B(b *testing.B)   { benchStream(b, 64) }
+
+// BenchmarkLoopbackUDP1200B is plain UDP, one datagram a call, for comparison. It
+// keeps a window of datagrams under way, so that none is lost.
+func BenchmarkLoopbackUDP1200B(b *testing.B) {
+	from, to := benchSocket(b), benchSocket(b)
+	dst := to.LocalAddr().(*net.UDPAddr).AddrPort()
+	b.SetBytes(1200)
+	b.ReportAllocs()
+	window := make(chan struct{}, 64)
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		buf := make([]byte, 1500)
+		for range b.N {
+			if _, _, err := to.ReadFromUDPAddrPort(buf); err != nil {
+				b.Error(err)
+				return
+			}
+			<-window
+		}
+	})
+	data := make([]byte, 1200)
+	for range b.N {
+		window <- struct{}{}
+		if _, err := from.WriteToUDPAddrPort(data, dst); err != nil {
+			b.Fatal(err)
+		}
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+}
+
+func benchSocket(b *testing.B) *net.UDPConn {
+	b.Helper()
+	c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.Close() })
+	return c
+}
+
+// reportPercentiles reports the median and the 99th percentile of round trips.
+func reportPercentiles(b *testing.B, took []time.Duration) {
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2])/1e3, "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100])/1e3, "p99-µs")
+}
+
+func BenchmarkEcho64B(b *testing.B) {
+	_, _, near, far := benchNodes(b)
+	ctx := b.Context()
+	go func() {
+		buf := make([]byte, 64)
+		for ch := far.Channel(1, nil); ; {
+			if _, err := ch.RecvInto(ctx, buf); err != nil {
+				return
+			}
+			if ch.Send(ctx, buf) != nil {
+				return
+			}
+		}
+	}()
+	ch, buf := near.Channel(1, nil), make([]byte, 64)
+	took := make([]time.Duration, 0, b.N)
+	for b.Loop() {
+		start := time.Now()
+		if err := ch.Send(ctx, buf); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := ch.RecvInto(ctx, buf); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+	}
+	reportPercentiles(b, took)
+}
+
+func BenchmarkEchoUDP64B(b *testing.B) {
+	from, to := benchSocket(b), benchSocket(b)
+	go func() {
+		buf := make([]byte, 64)
+		for {
+			n, src, err := to.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			to.WriteToUDPAddrPort(buf[:n], src)
+		}
+	}()
+	dst, buf := to.LocalAddr().(*net.UDPAddr).AddrPort(), make([]byte, 64)
+	took := make([]time.Duration, 0, b.N)
+	for b.Loop() {
+		start := time.Now()
+		if _, err := from.WriteToUDPAddrPort(buf, dst); err != nil {
+			b.Fatal(err)
+		}
+		if _, _, err := from.ReadFromUDPAddrPort(buf); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+	}
+	reportPercentiles(b, took)
+}
+
+// BenchmarkDial opens a session, and closes it, one after the other.
+func BenchmarkDial(b *testing.B) {
+	from, to := benchNode(b), benchNode(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		near, far := benchDial(b, from, to)
+		near.CloseWith(0, "")
+		far.CloseWith(0, "")
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "sessions/s")
+}
+
+// BenchmarkIdleSession reports what an established session that has carried a
+// message keeps on the heap, both ends together.
+func BenchmarkIdleSession(b *testing.B) {
+	const sessions = 200
+	from, to := benchNode(b), benchNode(b)
+	benchDial(b, from, to) // whatever is made once is there
+	for b.Loop() {
+		before := heapInUse()
+		for range sessions {
+			near, far := benchDial(b, from, to)
+			if err := near.Send(b.Context(), []byte("hello")); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := far.Recv(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(heapInUse()-before)/sessions, "B/session")
+	}
+}
+
+func heapInUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
