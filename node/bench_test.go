@@ -1,4 +1,4 @@
-package node
+package node_test
 
 import (
 	"context"
@@ -9,20 +9,22 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/seed-67dce94e/holdfast/node"
 )
 
 // benchNodes returns two nodes on loopback, the first of which has dialled the
 // second. The benchmarks here use real sockets: what a program gets.
-func benchNodes(b *testing.B) (dialler, listener *Node, near, far *Conn) {
+func benchNodes(b *testing.B) (dialler, listener *node.Node, near, far *node.Conn) {
 	b.Helper()
 	dialler, listener = benchNode(b), benchNode(b)
 	near, far = benchDial(b, dialler, listener)
 	return dialler, listener, near, far
 }
 
-func benchNode(b *testing.B) *Node {
+func benchNode(b *testing.B) *node.Node {
 	b.Helper()
-	n, err := Listen(&Config{Addr: "127.0.0.1:0"})
+	n, err := node.Listen(&node.Config{Addr: "127.0.0.1:0"})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -30,7 +32,7 @@ func benchNode(b *testing.B) *Node {
 	return n
 }
 
-func benchDial(b *testing.B, from, to *Node) (near, far *Conn) {
+func benchDial(b *testing.B, from, to *node.Node) (near, far *node.Conn) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
 	defer cancel()

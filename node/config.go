@@ -39,7 +39,7 @@ type Config struct {
 	// MaxDatagram is the largest UDP payload to send, in bytes. If zero,
 	// whatever the path carries.
 	MaxDatagram int
-	// MaxMessage is the largest message to accept, in bytes: at least 64 KiB,
+	// MaxMessage is the largest message to accept, in bytes: at least 2048,
 	// which relays need. If zero, 16 MiB.
 	MaxMessage int
 	// IdleTimeout ends a session that hears nothing. If zero, 30 s. If
@@ -76,8 +76,8 @@ const shardsMax = 64
 // datagramMax is the largest UDP payload there is over IPv4.
 const datagramMax = 65507
 
-// maxMessageMin leaves room for any datagram that a relay passes on.
-const maxMessageMin = 64 << 10
+// maxMessageMin leaves room for the datagrams that a relay passes on.
+const maxMessageMin = 2048
 
 // datagramMin is the smallest that every path must carry (SPEC: 1200 bytes).
 const datagramMin = 1200

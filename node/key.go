@@ -145,16 +145,16 @@ func parseKey(text string) (Key, error) {
 	if text == "" {
 		return Key{}, errKeyEmpty
 	}
-	text, ok := strings.CutPrefix(text, keyPrefix)
+	digits, ok := strings.CutPrefix(text, keyPrefix)
 	if !ok {
 		return Key{}, errKeyPrefix
 	}
-	b, err := keyEncoding.DecodeString(text)
+	b, err := keyEncoding.DecodeString(digits)
 	if err != nil || len(b) != len(Key{}.secret)+keyChecksumLen {
 		return Key{}, errKeyMangled
 	}
 	key := Key{secret: [32]byte(b)}
-	if sum := key.checksum(); string(sum[:keyChecksumLen]) != string(b[len(key.secret):]) || key.IsZero() {
+	if key.text() != text+"\n" || key.IsZero() { // compares the checksum, and refuses other spellings
 		return Key{}, errKeyMangled
 	}
 	if _, err := session.PublicKey(key.secret); err != nil {

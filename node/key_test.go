@@ -184,3 +184,23 @@ func TestKeyDoesNotPrintItsSecret(t *testing.T) {
 		}
 	}
 }
+
+func FuzzKeyFile(f *testing.F) {
+	k, err := NewKey()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(k.text())
+	f.Add(k.text()[:30])
+	f.Add("")
+	f.Add(keyPrefix)
+	f.Fuzz(func(t *testing.T, text string) {
+		k, err := parseKey(text)
+		switch {
+		case err != nil && !k.IsZero():
+			t.Error("a key came with the error")
+		case err == nil && k.text() != strings.TrimSpace(text)+"\n":
+			t.Errorf("%q reads as the key %q", text, k.text())
+		}
+	})
+}

@@ -109,3 +109,11 @@ func bindLoopback(t *testing.T) *udpSocket {
 	t.Cleanup(func() { s.close() })
 	return s
 }
+
+func FuzzAncillaryData(f *testing.F) {
+	f.Add(segmentControl())
+	f.Add(make([]byte, unix.CmsgSpace(4)))
+	f.Fuzz(func(t *testing.T, control []byte) {
+		segmentSize(control) // must not panic
+	})
+}

@@ -10,17 +10,12 @@ import (
 
 // Limits on handshakes that strangers begin (SPEC §4).
 const (
-	maxHalfOpen      = 1024
-	underLoadAt      = 128 // half-open sessions from which a cookie is asked for
-	underLoadHold    = time.Second
-	halfOpenPerHost  = 16 // while under load
-	halfOpenLife     = 10 * time.Second
-	respInterval     = 50 * time.Millisecond
-	resetsPerSecond  = 50
-	initRetry        = 200 * time.Millisecond
-	initRetryMax     = time.Second
-	maxDialPaths     = 16
-	crossedDialDelay = 250 * time.Millisecond
+	maxHalfOpen     = 1024
+	underLoadAt     = 128 // half-open sessions from which a cookie is asked for
+	underLoadHold   = time.Second
+	halfOpenPerHost = 16 // while under load
+	halfOpenLife    = 10 * time.Second
+	respInterval    = 50 * time.Millisecond
 )
 
 // acceptState is what the endpoint knows about handshakes that others began and
@@ -31,12 +26,42 @@ type acceptState struct {
 	byPeer    map[wire.PeerID][]*Session
 	perSource map[netip.Prefix]int
 	loadUntil Time
+	reads     budget
+	wasted    map[netip.Prefix]int // INITs read in vain, by source, since wastedAt
+	wastedAt  Time
 }
 
 func (a *acceptState) init() {
 	a.byMAC = make(map[[wire.MACLen]byte]*Session)
 	a.byPeer = make(map[wire.PeerID][]*Session)
 	a.perSource = make(map[netip.Prefix]int)
+	a.wasted = make(map[netip.Prefix]int)
+	a.reads = budget{perSecond: readsPerSecond, burst: readsPerSecond}
+}
+
+// charge counts an INIT that comes to Diffie-Hellman. INITs that lead to nothing
+// leave no half-open session behind by which their load would be noticed.
+func (a *acceptState) charge(now Time) {
+	if !a.reads.take(now) {
+		a.loadUntil = now.Add(underLoadHold)
+	}
+}
+
+// waste notes that an INIT from source was read in vain.
+func (a *acceptState) waste(source netip.Prefix) {
+	if len(a.wasted) < wastedHosts {
+		a.wasted[source]++
+	}
+}
+
+// crowded reports whether a source has had its share while there is load.
+func (a *acceptState) crowded(now Time, source netip.Prefix) bool {
+	if now.Sub(a.wastedAt) >= time.Second {
+		clear(a.wasted)
+		a.wastedAt = now
+	}
+	n, seen := a.wasted[source]
+	return a.perSource[source] >= halfOpenPerHost || n >= wastedPerHost || !seen && len(a.wasted) == wastedHosts
 }
 
 // halfOpen is what a session remembers while it waits for the initiator to
@@ -79,7 +104,8 @@ func (e *Endpoint) handleInit(now Time, p Path, b []byte) {
 		s.repeatResp(now, p)
 		return
 	}
-	if e.underLoad(now) && e.accepts.perSource[sourceOf(p)] >= halfOpenPerHost {
+	source := sourceOf(p)
+	if e.accepts.crowded(now, source) && e.underLoad(now) {
 		e.stats.DroppedLimit++
 		return
 	}
@@ -87,19 +113,31 @@ func (e *Endpoint) handleInit(now Time, p Path, b []byte) {
 		e.stats.DroppedLimit++
 		return
 	}
+	e.accepts.charge(now)
+	if !e.admit(now, p, mac, b) {
+		e.accepts.waste(source)
+	}
+}
+
+// admit reads an INIT and begins a session if its sender may have one.
+func (e *Endpoint) admit(now Time, p Path, mac [wire.MACLen]byte, b []byte) bool {
 	pending, err := e.resp.Read(b)
 	if err != nil || pending.Peer == e.ID() || e.cfg.Allow != nil && !e.cfg.Allow(pending.Peer) {
 		e.stats.DroppedHandshake++
-		return
+		return false
+	}
+	if len(e.peers[pending.Peer])+len(e.accepts.byPeer[pending.Peer]) >= sessionsPerPeer {
+		e.stats.DroppedLimit++
+		return false
 	}
 	if e.settled(pending) {
-		return
+		return false
 	}
 	crossed := e.crossedDial(now, pending.Peer, p)
 	if crossed != nil && e.designated(pending.Peer) {
-		return // our own INIT stands; the peer answers it
+		return false // our own INIT stands; the peer answers it
 	}
-	e.accept(now, p, mac, pending, crossed)
+	return e.accept(now, p, mac, pending, crossed)
 }
 
 // knowsCookie checks MAC2. Whoever fails is sent a cookie, also one that shows an
@@ -154,15 +192,15 @@ func (e *Endpoint) settled(p *handshake.Pending) bool {
 func (e *Endpoint) crossedDial(now Time, peer wire.PeerID, p Path) *Session {
 	for _, s := range e.dials[peer] {
 		if s.app == e.cfg.App {
-			s.addDialPath(now, p)
+			s.echoInit(now, p)
 			return s
 		}
 	}
 	return nil
 }
 
-func (e *Endpoint) accept(now Time, p Path, mac [wire.MACLen]byte, pending *handshake.Pending, crossed *Session) {
-	s := e.newSession(now, pending.Peer, e.cfg.App, false)
+func (e *Endpoint) accept(now Time, p Path, mac [wire.MACLen]byte, pending *handshake.Pending, crossed *Session) bool {
+	s := e.newSession(pending.Peer, e.cfg.App, false)
 	params := s.params()
 	if crossed != nil {
 		params.Crosses = crossed.local.live[0].id
@@ -171,7 +209,7 @@ func (e *Endpoint) accept(now Time, p Path, mac [wire.MACLen]byte, pending *hand
 	if err != nil {
 		e.stats.DroppedHandshake++
 		e.drop(s)
-		return
+		return false
 	}
 	s.state = stateHalfOpen
 	s.initMAC = mac
@@ -183,6 +221,7 @@ func (e *Endpoint) accept(now Time, p Path, mac [wire.MACLen]byte, pending *hand
 	e.accepts.perSource[s.half.source]++
 	s.start(now, &res, p)
 	e.touch(s)
+	return true
 }
 
 func (s *Session) repeatResp(now Time, p Path) {
@@ -203,9 +242,6 @@ func (s *Session) nextResp(now Time, buf []byte) (Datagram, bool) {
 	s.countSent(n)
 	if x := s.findPath(s.half.to); x != nil {
 		x.sent += uint64(n)
-	}
-	if s.half.to == s.active.Path {
-		s.active.sent += uint64(n)
 	}
 	return Datagram{Path: s.half.to, Data: buf[:n], Segment: n}, true
 }
@@ -228,47 +264,38 @@ func (e *Endpoint) leaveHalfOpen(s *Session) {
 // that it holds the keys. It returns the session that carries on, which is our
 // own dial to the same peer if the two crossed, or nil if s gave way to one.
 func (s *Session) confirm(now Time) *Session {
-	crossed := s.half.crossed
+	dialed := s.half.crossed
 	if s.half.sends == 1 {
 		s.active.rec.RTT.Update(now.Sub(s.half.sentAt), 0, 0)
 	}
 	s.e.leaveHalfOpen(s)
 	s.confirmed = true
-	if crossed == nil || crossed.state == stateClosed {
+	switch {
+	case dialed == nil || dialed.state != stateDialing && dialed.state != stateEstablished:
 		s.established(now)
 		return s
-	}
-	if crossed.state == stateEstablished && crossed.initiator && s.e.designated(s.peer) {
+	case dialed.state == stateEstablished && dialed.initiator && s.e.designated(s.peer):
 		// Both handshakes completed. The one that the smaller key began
 		// stays; the peer decides the same way.
 		s.e.drop(s)
 		return nil
 	}
-	if crossed.state != stateDialing && crossed.state != stateEstablished {
-		s.established(now)
-		return s
-	}
-	crossed.adopt(now, s)
-	return crossed
+	dialed.adopt(now, s)
+	return dialed
 }
 
 // adopt continues s with the keys of x, which has just been confirmed and has
 // carried nothing yet. Messages queued on s stay queued; whatever flew under the
 // old keys is sent again.
 func (s *Session) adopt(now Time, x *Session) {
-	s.e.forgetDial(s)
 	wasUp := s.state == stateEstablished
+	s.e.forgetDial(s)
 	for _, l := range s.local.live {
 		s.e.forgetID(l.id, s)
 	}
 	if wasUp {
-		for _, p := range s.paths {
-			s.loss.Requeue(p.rec, Never, &s.e.result)
-			s.sendAgain(now)
-			if y := x.findPath(p.Path); y != nil && p.validated {
-				y.validated, y.validatedAt = true, p.validatedAt // it leads to the same peer
-			}
-		}
+		s.takeAllBack(now)
+		s.bequeathProofs(x)
 		delete(s.e.byToken, s.remote.current().token)
 	}
 	s.takeTransport(x)
@@ -276,18 +303,40 @@ func (s *Session) adopt(now Time, x *Session) {
 		s.e.byID[l.id] = s
 	}
 	s.e.byToken[s.remote.current().token] = s
+	s.e.accepts.byMAC[s.initMAC] = s
 	s.initiator, s.confirmed = false, true
 	s.enterEstablished()
-	x.state = stateClosed
-	x.paths, x.active, x.keys = nil, nil, nil
-	s.initMAC = x.initMAC
-	s.e.accepts.byMAC[s.initMAC] = s
-	x.deadline = Never
-	s.e.timers.fix(x)
-	s.e.sessions--
+	s.e.discard(x)
 	s.replenish()
 	if !wasUp {
 		s.e.emit(Event{Kind: Established, Session: s, Path: s.Path()})
 	}
 	s.e.touch(s)
+}
+
+// takeAllBack queues whatever is in flight on any path once more.
+func (s *Session) takeAllBack(now Time) {
+	for _, p := range s.paths {
+		s.loss.Requeue(p.rec, Never, &s.e.result)
+		s.sendAgain(now)
+	}
+}
+
+// bequeathProofs validates those paths of x that s has validated: they lead to
+// the same peer.
+func (s *Session) bequeathProofs(x *Session) {
+	for _, p := range s.paths {
+		if y := x.findPath(p.Path); y != nil && p.validated {
+			y.validated, y.validatedAt = true, p.validatedAt
+		}
+	}
+}
+
+// discard ends the life of x, whose keys, paths and connection IDs another
+// session has taken over.
+func (e *Endpoint) discard(x *Session) {
+	x.state, x.deadline = stateClosed, Never
+	x.paths, x.active, x.keys = nil, nil, nil
+	e.timers.fix(x)
+	e.sessions--
 }

@@ -217,7 +217,7 @@ func TestMutatedResetChangesNothing(t *testing.T) {
 
 // A peer with valid keys may end its own session, and nothing else.
 func TestHostilePeerHarmsNobodyElse(t *testing.T) {
-	eachSeed(t, 0.5, func(w *world) {
+	eachSeed(t, 0.2, func(w *world) {
 		a, b := w.pair(wiretest.Link{Delay: 5 * time.Millisecond})
 		w.connect(a, b)
 		m := w.rawPeer(b, 1)

@@ -172,7 +172,7 @@ func timers(s *Session) string {
 		in(idle), in(s.keepAliveAt()), in(s.idle.nextProbe), in(s.loss.Deadline()), in(s.acks.Deadline()),
 		in(s.msgs.Deadline()), in(s.paceAt), in(s.keys.OldKeysExpiry()), in(s.left.at))
 	for _, x := range s.paths {
-		out += fmt.Sprintf("; path %v: challenge %v, give up %v, size search %v", x.Path, in(x.challenge), in(x.giveUp), in(x.mtu.Deadline()))
+		out += fmt.Sprintf("; path %v: challenge %v, give up %v, size search %v", x.Path, in(x.validation.next), in(x.validation.giveUp), in(x.mtu.Deadline()))
 	}
 	return out
 }

@@ -8,6 +8,10 @@ import (
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
+// drainPTOs is how many probe timeouts an ended session is remembered, and old
+// keys are kept, for what is still under way (RFC 9000 §10.2, RFC 9001 §6.5).
+const drainPTOs = 3
+
 // closeState is how a session ends.
 type closeState struct {
 	err      error // why the session has ended; nil while it has not
@@ -51,7 +55,7 @@ func (s *Session) CloseWhenSent(now Time, code uint64, reason string) {
 
 // sayClose begins to tell the peer, and goes on until it is likely to know.
 func (s *Session) sayClose(now Time) {
-	pto := s.active.rec.RTT.PTO(maxAckDelay)
+	pto := s.active.pto()
 	s.state = stateClosing
 	s.closing.next, s.closing.gap = now, pto
 	s.expires = now.Add(drainPTOs * pto)
@@ -83,7 +87,7 @@ func (s *Session) answerClosing(now Time) {
 }
 
 // lookForClose ends the wait early when the peer says that it closes too.
-func (s *Session) lookForClose(now Time, b []byte) {
+func (s *Session) lookForClose(b []byte) {
 	for len(b) > 0 {
 		rest, err := wire.ConsumeChunk(b, &s.e.chunk)
 		if err != nil {
@@ -97,10 +101,13 @@ func (s *Session) lookForClose(now Time, b []byte) {
 	}
 }
 
-func (s *Session) closingTimeout(now Time) {
-	if s.expires <= now {
-		s.e.drop(s)
+// closeDeadline is when CLOSE is repeated, or the wait is over. An address that
+// may be sent nothing more is only waited for.
+func (s *Session) closeDeadline(now Time) Time {
+	if !s.active.mayEmit() {
+		return s.expires
 	}
+	return min(s.expires, after(now, s.closing.next))
 }
 
 // peerClosed obeys the peer's CLOSE: everything ends, and nothing more is sent
@@ -108,7 +115,7 @@ func (s *Session) closingTimeout(now Time) {
 func (s *Session) peerClosed(now Time, c *wire.Close) {
 	s.end(&CloseError{Code: c.Code, Reason: string(c.Reason), Remote: true})
 	s.state = stateDraining
-	s.expires = now.Add(drainPTOs * s.active.rec.RTT.PTO(maxAckDelay))
+	s.expires = now.Add(drainPTOs * s.active.pto())
 }
 
 // violated ends a session whose peer broke the protocol, and tells it so.

@@ -22,7 +22,7 @@ type Config struct {
 	MaxDatagram int
 	// MaxMessage is the largest message to accept, in bytes. If zero, 16 MiB.
 	MaxMessage int
-	// SendBuffer is how many bytes of messages a session may hold that are not
+	// SendBuffer is how many bytes of messages a channel may hold that are not
 	// yet acknowledged before Send reports ErrWouldBlock. If zero, 4 MiB.
 	SendBuffer int
 	// ReceiveWindow is how many bytes a channel may hold for a slow reader, at

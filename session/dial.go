@@ -16,6 +16,14 @@ type DialOptions struct {
 	Timeout time.Duration // 0 is Config.HandshakeTimeout
 }
 
+// Limits and times of dials (SPEC §4).
+const (
+	initRetry        = 200 * time.Millisecond
+	initRetryMax     = time.Second
+	maxDialPaths     = 16
+	crossedDialDelay = 250 * time.Millisecond
+)
+
 // dialState is a handshake that this side began.
 type dialState struct {
 	hs    *handshake.Initiator
@@ -24,8 +32,8 @@ type dialState struct {
 
 type dialPath struct {
 	Path
-	next  Time
-	sent  Time // last INIT
+	next  Time // when the INIT goes there (again)
+	sent  Time // last INIT; 0 is none yet
 	tries int
 }
 
@@ -46,15 +54,11 @@ func (e *Endpoint) Dial(now Time, o DialOptions) (*Session, error) {
 	if o.Timeout == 0 {
 		o.Timeout = e.cfg.HandshakeTimeout
 	}
-	s := e.newSession(now, o.Peer, o.App, true)
+	s := e.newSession(o.Peer, o.App, true)
 	params := s.params()
-	halves := e.accepts.byPeer[o.Peer]
-	if o.App != e.cfg.App {
-		halves = nil
-	}
-	for _, h := range halves {
-		h.half.crossed = s
-		params.Crosses = h.local.live[0].id
+	start := now
+	if s.tieToHalfOpen(&params) {
+		start = now.Add(crossedDialDelay) // the peer's own handshake is about to complete
 	}
 	hs, err := e.id.Initiate(o.Peer, o.App, &params, e.secret())
 	if err != nil {
@@ -63,16 +67,27 @@ func (e *Endpoint) Dial(now Time, o DialOptions) (*Session, error) {
 	}
 	s.state, s.dial = stateDialing, &dialState{hs: hs}
 	s.expires = now.Add(o.Timeout)
-	start := now
-	if len(halves) > 0 {
-		start = now.Add(crossedDialDelay) // the peer's own handshake is about to complete
-	}
 	for _, p := range o.Paths {
 		s.addDialPath(start, p)
 	}
 	e.dials[o.Peer] = append(e.dials[o.Peer], s)
 	e.touch(s)
 	return s, nil
+}
+
+// tieToHalfOpen has a dial that is about to begin take over the handshake that
+// its peer began, should that complete first (SPEC §4.1). It reports whether
+// there is one.
+func (s *Session) tieToHalfOpen(p *wire.Params) bool {
+	if s.app != s.e.cfg.App {
+		return false // what the peer began is for another application
+	}
+	halves := s.e.accepts.byPeer[s.peer]
+	for _, h := range halves {
+		h.half.crossed = s
+		p.Crosses = h.local.live[0].id
+	}
+	return len(halves) > 0
 }
 
 // ignoreCrossed notes, from the answer to our dial, the dial of the peer that
@@ -168,7 +183,7 @@ func (e *Endpoint) handleResp(now Time, p Path, b []byte) {
 func (s *Session) keepOtherPaths(now Time, dialed []dialPath) {
 	for _, d := range dialed {
 		if d.Path != s.active.Path {
-			s.obtainPath(d.Path).startValidation(now, true)
+			s.obtainPath(d.Path).validate(now, true)
 		}
 	}
 }

@@ -81,8 +81,9 @@ type reply struct {
 }
 
 const (
-	maxStateless = 64
-	minBuffer    = 1200 // NextDatagram needs at least this much
+	maxStateless    = 64   // answers queued (SPEC §11)
+	resetsPerSecond = 50   // SPEC §10
+	minBuffer       = 1200 // NextDatagram needs at least this much
 )
 
 // PublicKey returns the public half of an identity's private key.

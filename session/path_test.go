@@ -137,6 +137,39 @@ func TestProbingDoesNotMoveTheSession(t *testing.T) {
 	}
 }
 
+// A stranger who sends the answer to our INIT on from an address of its choice
+// must not make that address look like the peer's.
+func TestAnswerFromElsewhereProvesNothing(t *testing.T) {
+	w := newWorld(t, 1)
+	a, b := w.pair(wiretest.Link{Delay: 15 * time.Millisecond})
+	victim := netip.MustParseAddrPort("192.0.2.13:32222")
+	flooded := 0
+	w.onTap = func(_, to netip.AddrPort, data []byte) {
+		if to == victim {
+			flooded += len(data)
+		}
+	}
+	w.onCatch = func(d wiretest.Packet) bool {
+		if wire.Classify(d.Data) != wire.KindResp || d.From == victim {
+			return false
+		}
+		w.net.Inject(w.vtime(), victim, a.addr(), d.Data)
+		return true
+	}
+	a.dial(b)
+	w.want("the answer arrives", time.Second, func() bool { return a.session() != nil })
+	if validated(a.session(), Path{Remote: victim}) {
+		t.Error("the stranger's address is taken for validated")
+	}
+	w.want("data finds the peer all the same", 5*time.Second, a.stream(Message{}, 1000, 50).done)
+	if flooded > 3*wire.RespLen+1500 {
+		t.Errorf("%d bytes went to the victim", flooded)
+	}
+	if got := a.session().Path(); got != b.path() {
+		t.Errorf("alice sends to %v, bob is at %v", got, b.path())
+	}
+}
+
 func TestCloseIsRepeatedWhenLost(t *testing.T) {
 	w := newWorld(t, 1)
 	a, b := w.pair(wiretest.Link{Delay: 15 * time.Millisecond})

@@ -11,21 +11,10 @@ import (
 // handleFrame takes in a DATA frame addressed to id, which is one of ours. Only
 // after the frame has authenticated, and is no repeat, may it change anything.
 func (s *Session) handleFrame(now Time, p Path, id wire.ConnID, b []byte) {
-	pn, body, err := s.keys.Open(now, b, s.largest, s.heardPN)
-	switch {
-	case err == seal.ErrKeyUpdate:
-		s.violated(now, &ProtocolError{err.Error()})
-		return
-	case err != nil:
-		s.forged(now)
+	pn, body, ok := s.open(now, b)
+	if !ok {
 		return
 	}
-	if s.replay.Seen(pn) {
-		s.e.stats.DroppedReplay++
-		s.stats.Duplicates++
-		return
-	}
-	s.replay.Mark(pn)
 	s.stats.Received++
 	s.stats.ReceivedBytes += uint64(len(b))
 	s.e.touch(s)
@@ -36,13 +25,37 @@ func (s *Session) handleFrame(now Time, p Path, id wire.ConnID, b []byte) {
 		}
 	case stateClosing:
 		s.answerClosing(now)
-		s.lookForClose(now, body)
+		s.lookForClose(body)
 		return
 	case stateDraining, stateClosed:
 		return
 	}
 	x := s.obtainPath(p)
 	x.received += uint64(len(b))
+	s.takeIn(now, x, id, pn, body)
+}
+
+// open returns the chunks of a frame that is authentic and new.
+func (s *Session) open(now Time, b []byte) (pn uint64, body []byte, ok bool) {
+	pn, body, err := s.keys.Open(now, b, s.largest, s.heardPN)
+	switch {
+	case err == seal.ErrKeyUpdate:
+		s.violated(now, &ProtocolError{err.Error()})
+	case err != nil:
+		s.forged(now)
+	case s.replay.Seen(pn):
+		s.e.stats.DroppedReplay++
+		s.stats.Duplicates++
+	default:
+		s.replay.Mark(pn)
+		return pn, body, true
+	}
+	return 0, nil, false
+}
+
+// takeIn handles the chunks of a frame that arrived on x, and then the frame
+// itself: only what was taken in is acknowledged [S3].
+func (s *Session) takeIn(now Time, x *path, id wire.ConnID, pn uint64, body []byte) {
 	newest := !s.heardPN || pn > s.largest
 	if newest {
 		s.largest, s.heardPN = pn, true

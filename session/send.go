@@ -30,7 +30,7 @@ func (s *Session) nextProbing(now Time, buf []byte) (Datagram, bool) {
 			continue
 		}
 		if x.hasResponse && !x.validated {
-			x.startValidation(now, false) // answer and ask in one datagram
+			x.validate(now, false) // answer and ask in one datagram
 		}
 		f := s.openFrame(buf, x, min(x.mtu.Current(), len(buf)))
 		s.addPathChunks(now, &f)
@@ -47,7 +47,7 @@ func (s *Session) nextProbing(now Time, buf []byte) (Datagram, bool) {
 func (s *Session) probeDue(now Time, x *path) bool {
 	switch {
 	case !x.mayEmit():
-		if x.challenge > now || x.overdrawn == overdrawnMax {
+		if x.validation.next > now || x.overdrawn == overdrawnMax {
 			return false
 		}
 		x.overdrawn++
@@ -55,7 +55,7 @@ func (s *Session) probeDue(now Time, x *path) bool {
 	case x == s.active:
 		return false
 	}
-	return x.hasResponse || x.challenge <= now
+	return x.hasResponse || x.validation.next <= now
 }
 
 // nextBatch writes as many frames for the active path as fit in buf and may be
@@ -101,45 +101,58 @@ func (s *Session) nextFrame(now Time, buf []byte, size int) int {
 		size = min(size, baseMTU)
 	}
 	data := s.mayCarryData(now, x, size)
-	must := s.mustSpeak(now, x)
-	if !must && !(data && s.msgs.Pending()) {
+	if !s.mustSpeak(now, x) && !(data && s.msgs.Pending()) {
 		return 0
 	}
 	f := s.openFrame(buf, x, min(size, len(buf)))
-	s.addPathChunks(now, &f)
-	if b := s.acks.Append(now, f.b, f.limit); len(b) > len(f.b) {
-		f.b = b
-		if largest, ok := s.acks.Largest(); ok {
-			f.refs = append(f.refs, recovery.Ref{Kind: wire.TypeAck, Seq: largest})
-		}
+	s.addChunks(now, &f, data)
+	if f.empty() {
+		return 0
 	}
-	head := len(f.b)
+	s.noteSpoken(&f)
+	return s.sealFrame(now, &f)
+}
+
+// addChunks fills a frame for the active path: what the path and the connection
+// need first, then messages if there is leave for them.
+func (s *Session) addChunks(now Time, f *frame, data bool) {
+	s.addPathChunks(now, f)
+	s.addAck(now, f)
+	acked := len(f.b)
 	f.b, f.refs = s.appendConnIDs(f.b, f.limit, f.refs)
 	if data {
 		f.b, f.refs = s.msgs.Append(now, f.b, f.limit, f.refs)
 	}
-	if len(f.b) > head {
-		f.eliciting = true
-	}
+	f.eliciting = f.eliciting || len(f.b) > acked
 	if s.wantPing() && !f.eliciting && len(f.b) < f.limit {
-		f.b = append(f.b, byte(wire.TypePing))
-		f.refs = append(f.refs, recovery.Ref{Kind: wire.TypePing})
-		f.eliciting = true
+		f.addPing()
 	}
-	if len(f.b) == f.start {
-		return 0
+}
+
+func (s *Session) addAck(now Time, f *frame) {
+	b := s.acks.Append(now, f.b, f.limit)
+	if len(b) == len(f.b) {
+		return
 	}
-	if len(f.b) >= f.limit-32 {
-		s.fullMTU = true
+	f.b = b
+	if largest, ok := s.acks.Largest(); ok {
+		f.refs = append(f.refs, recovery.Ref{Kind: wire.TypeAck, Seq: largest})
 	}
-	if f.eliciting {
-		s.pingNow = false
-		s.onlyAcks = 0
-		s.probes = max(s.probes-1, 0)
-	} else {
+}
+
+// nearlyFull is how few bytes stay free in a frame that is taken for full.
+const nearlyFull = 32
+
+// noteSpoken settles what a frame for the active path makes good.
+func (s *Session) noteSpoken(f *frame) {
+	s.fullMTU = s.fullMTU || len(f.b) >= f.limit-nearlyFull
+	if !f.eliciting {
 		s.onlyAcks++
+		return
 	}
-	return s.sealFrame(now, &f)
+	s.pingNow = false
+	s.onlyAcks = 0
+	s.probes = max(s.probes-1, 0)
 }
 
 // mayCarryData reports whether the congestion window and the pacer let a frame
@@ -161,7 +174,7 @@ func (s *Session) mayCarryData(now Time, x *path, size int) bool {
 
 // mustSpeak reports whether there is something to send that waits for no window.
 func (s *Session) mustSpeak(now Time, x *path) bool {
-	return s.acks.Due(now) || s.wantPing() || x.hasResponse || x.challenge <= now || s.connIDsToSend()
+	return s.acks.Due(now) || s.wantPing() || x.hasResponse || x.validation.next <= now || s.connIDsToSend()
 }
 
 // ackOnlyRun is how many frames that elicit nothing may follow each other before
@@ -197,6 +210,14 @@ type frame struct {
 	flags     recovery.Flags
 }
 
+func (f *frame) empty() bool { return len(f.b) == f.start }
+
+func (f *frame) addPing() {
+	f.b = append(f.b, byte(wire.TypePing))
+	f.refs = append(f.refs, recovery.Ref{Kind: wire.TypePing})
+	f.eliciting = true
+}
+
 func (s *Session) openFrame(buf []byte, x *path, size int) frame {
 	pn := s.loss.NextPN()
 	largest, acked := s.loss.LargestAcked()
@@ -214,7 +235,7 @@ func (s *Session) addPathChunks(now Time, f *frame) {
 		x.hasResponse = false
 		f.eliciting = true
 	}
-	if x.challenge <= now {
+	if x.validation.next <= now {
 		f.b = wire.AppendPath(f.b, wire.TypePathChallenge, s.nextChallenge(now, x))
 		f.refs = append(f.refs, recovery.Ref{Kind: wire.TypePathChallenge})
 		f.eliciting = true
@@ -247,11 +268,14 @@ func (s *Session) sealFrame(now Time, f *frame) int {
 // whether it takes larger datagrams.
 const mtuSearchAfter = 128 << 10
 
+// wantsLargerFrames reports whether the size of datagrams is what limits s.
+func (s *Session) wantsLargerFrames() bool { return s.fullMTU && s.active.sent >= mtuSearchAfter }
+
 // nextMTUProbe writes a padded frame that tests whether the path carries more
 // than it is known to. Its loss is no sign of congestion (RFC 8899 §3).
 func (s *Session) nextMTUProbe(now Time, buf []byte) (Datagram, bool) {
 	x := s.active
-	if !s.fullMTU || x.sent < mtuSearchAfter || !x.validated || s.probes > 0 {
+	if !s.wantsLargerFrames() || !x.validated || s.probes > 0 {
 		return Datagram{}, false
 	}
 	size, ok := x.mtu.NextProbe(now)
@@ -259,9 +283,8 @@ func (s *Session) nextMTUProbe(now Time, buf []byte) (Datagram, bool) {
 		return Datagram{}, false
 	}
 	f := s.openFrame(buf, x, size)
-	f.b = append(f.b, byte(wire.TypePing))
-	f.refs = append(f.refs, recovery.Ref{Kind: wire.TypePing})
-	f.eliciting, f.flags = true, recovery.MTUProbe
+	f.addPing()
+	f.flags = recovery.MTUProbe
 	for len(f.b) < f.limit {
 		f.b = append(f.b, byte(wire.TypePadding))
 	}

@@ -66,15 +66,12 @@ type Session struct {
 	acks       recovery.Acks
 	msgs       *channels.Set
 
-	paths     []*path
-	active    *path
-	fallback  *path // validated path to return to if the active one proves false
-	left      leftBehind
-	standby   *path // answered while the active path was suspect; takes over at standbyAt
-	standbyAt Time
-	movedAt   Time // when this side last moved data by its own decision; 0 is never
-	suspectAt Time // since when the active path has left frames unanswered; 0 is not
-	stranded  Time // since when no path answers; 0 is not
+	paths    []*path
+	active   *path
+	fallback *path // validated path to return to if the active one proves false
+	left     leftBehind
+	movedAt  Time // when this side last moved data by its own decision; 0 is never
+	outage   outage
 
 	idle     idleState
 	rekeyed  Time // when the keys last changed
@@ -113,7 +110,7 @@ type Stats struct {
 	Messages                 channels.Stats
 }
 
-func (e *Endpoint) newSession(now Time, peer wire.PeerID, app string, initiator bool) *Session {
+func (e *Endpoint) newSession(peer wire.PeerID, app string, initiator bool) *Session {
 	e.sessions++
 	s := &Session{
 		e: e, peer: peer, app: app, initiator: initiator,
@@ -173,8 +170,9 @@ func (s *Session) takeTransport(x *Session) {
 	s.local, s.remote, s.usedID = x.local, x.remote, x.usedID
 	s.loss, s.acks = x.loss, x.acks
 	s.paths, s.active, s.fallback = x.paths, x.active, nil
-	s.left, s.standby, s.movedAt, s.suspectAt, s.stranded = leftBehind{}, nil, 0, 0, 0
+	s.left, s.movedAt, s.outage = leftBehind{}, 0, outage{}
 	s.idle, s.rekeyed = x.idle, x.rekeyed
+	s.initMAC = x.initMAC
 	s.pingNow, s.probes, s.paceAt = false, 0, Never
 	s.msgs.SetPeer(int(x.peerParams.MaxMessage), int(x.peerParams.ChannelCredit))
 }
@@ -187,7 +185,7 @@ func (s *Session) established(now Time) {
 	if s.active.validated {
 		s.callSiblings(now, s.active)
 	} else {
-		s.active.startValidation(now, false)
+		s.active.validate(now, false)
 	}
 	s.e.emit(Event{Kind: Established, Session: s, Path: s.Path()})
 	s.e.touch(s)
@@ -199,28 +197,6 @@ func (s *Session) enterEstablished() {
 		s.e.peers[s.peer] = append(s.e.peers[s.peer], s)
 	}
 	s.state, s.expires = stateEstablished, Never
-}
-
-// siblings returns the newest sessions with the same peer, s perhaps among them.
-func (s *Session) siblings() []*Session {
-	list := s.e.peers[s.peer]
-	return list[max(0, len(list)-siblingsMax):]
-}
-
-// siblingsMax bounds how many sessions with one peer help each other.
-const siblingsMax = 5
-
-// callSiblings tells other sessions with the same peer that it is to be found on
-// x. One that has lost it finds it again; one that the peer has forgotten,
-// because it was restarted, is answered with RESET.
-func (s *Session) callSiblings(now Time, x *path) {
-	for _, sib := range s.siblings() {
-		if sib != s {
-			sib.pingNow = true
-			sib.tryVouched(now, x.Path)
-			s.e.touch(sib)
-		}
-	}
 }
 
 // Peer returns the peer's public key.

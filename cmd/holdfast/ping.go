@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -95,7 +96,7 @@ func (p *pinger) loop(ctx context.Context) error {
 	p.print.result(p.summary())
 	switch {
 	case err != nil && ctx.Err() == nil:
-		return ended(err)
+		return cmp.Or(ended(err), errors.New("the peer has left"))
 	case p.received == 0:
 		return program.Hint(errors.New("no ping was answered"), "does the other side run \"holdfast echo\"?")
 	case p.untilDirect && p.directAfter.Load() == 0:
@@ -125,10 +126,11 @@ func (p *pinger) once(ctx context.Context, ch *node.Channel) error {
 		switch {
 		case err != nil && wait.Err() == nil:
 			return err
-		case errors.Is(wait.Err(), context.DeadlineExceeded):
+		case err != nil && errors.Is(wait.Err(), context.DeadlineExceeded):
 			p.print.result(lostPing{"lost", seq, milliseconds(p.timeout)})
 			return nil
-		case err != nil:
+		case err != nil: // interrupted: the ping is neither answered nor lost
+			p.sent--
 			return err
 		case len(m.Data) == 8 && binary.BigEndian.Uint64(m.Data) == seq:
 			p.echoed(seq, time.Since(begin))

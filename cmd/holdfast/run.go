@@ -95,7 +95,7 @@ func (r *run) node(key node.Key, trace *node.Trace) (*node.Node, error) {
 		Logger:     r.log,
 	})
 	if err != nil && r.listen != "" {
-		return nil, program.Hint(err, "is --listen %s an address of this machine, with a port that is free?", r.listen)
+		return nil, program.HintListen(err, r.listen)
 	}
 	return n, err
 }

@@ -170,6 +170,35 @@ func TestCallerOfAnotherServiceIsToldSo(t *testing.T) {
 	}
 }
 
+func TestPingFailsWhenThePeerLeaves(t *testing.T) {
+	t.Parallel()
+	echo := start(t, holdfast(t, "echo", "--json", "--listen", "127.0.0.1:0"))
+	ping := start(t, holdfast(t, "ping", "--json", "--interval", "10ms", "--listen", "127.0.0.1:0", ticketOf(echo)))
+	ping.await("pong", nil)
+	if code := echo.interrupt(); code != 0 {
+		t.Errorf("echo: exit %d, want 0", code)
+	}
+	ping.await("summary", nil)
+	if code := ping.wait(); code != 1 || !strings.Contains(ping.stderr.String(), "the peer has left") {
+		t.Errorf("ping: exit %d, want 1 and the reason\n%s", code, ping.stderr.String())
+	}
+}
+
+func TestInterruptedPingPrintsItsSummary(t *testing.T) {
+	t.Parallel()
+	echo := start(t, holdfast(t, "echo", "--json", "--listen", "127.0.0.1:0"))
+	ping := start(t, holdfast(t, "ping", "--json", "--listen", "127.0.0.1:0", ticketOf(echo)))
+	ping.await("pong", nil)
+	if err := ping.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Skip("Windows has no way to send Ctrl-C to one process")
+	}
+	var sum pingSummaryLine
+	ping.await("summary", &sum)
+	if code := ping.wait(); code != 0 || sum.Sent != sum.Received {
+		t.Errorf("exit %d, %+v; want 0 and nothing lost", code, sum)
+	}
+}
+
 func TestChatCarriesLinesBothWays(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)

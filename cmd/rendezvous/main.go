@@ -65,7 +65,7 @@ func serve(ctx context.Context, cmd *cli.Command, stdout io.Writer, log *logrus.
 	}
 	s, err := rendezvous.Listen(&rendezvous.Config{Addr: cmd.String("listen"), Key: key, Logger: log})
 	if err != nil {
-		return program.Hint(err, "is --listen %s an address of this machine, with a port that is free?", cmd.String("listen"))
+		return program.HintListen(err, cmd.String("listen"))
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	shown, err := public(s.Server(), cmd.String("public-host"), log)

@@ -20,11 +20,13 @@ func (s *Set) Check() error {
 
 func (s *Set) checkSending() error {
 	var buffered, unsent, unfinished int
+	inChannel := make(map[*channel]int)
 	for _, m := range s.ids.slots {
 		switch {
 		case m == nil:
 		case reliable(m.stream.mode):
 			buffered += m.cost()
+			inChannel[m.stream.channel] += m.cost()
 		case m.age.on != nil:
 			unsent += m.total
 		}
@@ -41,6 +43,9 @@ func (s *Set) checkSending() error {
 		}
 		if ready := s.sending && ch.nextStream() != nil; ready != (ch.ready >= 0) {
 			return fmt.Errorf("channel %d: can send is %v, is scheduled is %v", ch.id, ready, ch.ready >= 0)
+		}
+		if ch.buffered != inChannel[ch] {
+			return fmt.Errorf("channel %d: %d bytes buffered, the sum is %d", ch.id, ch.buffered, inChannel[ch])
 		}
 		if ch.used > ch.limit {
 			return fmt.Errorf("channel %d: used %d of credit %d", ch.id, ch.used, ch.limit)

@@ -40,7 +40,7 @@ const (
 type Config struct {
 	// MaxMessage is the longest message to accept, in bytes. If zero, 16 MiB.
 	MaxMessage int
-	// SendBuffer is how many bytes of reliable and unordered messages, with
+	// SendBuffer is how many bytes of a channel's reliable and unordered messages, with
 	// MessageOverhead for each, may wait to be stored by the peer. The message
 	// that reaches the limit is still taken. If zero, 4 MiB.
 	SendBuffer int

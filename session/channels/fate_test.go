@@ -447,3 +447,21 @@ func TestNumbersInFlightAreBounded(t *testing.T) {
 	}
 	check(t, a)
 }
+
+func TestFullChannelDoesNotHoldUpTheSendersOfOthers(t *testing.T) {
+	a, _ := newPair(Config{SendBuffer: 10_000})
+	full := &Message{Channel: 1, Data: make([]byte, 1000)}
+	for {
+		if _, err := a.Send(0, full); err == ErrWouldBlock {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := a.Send(0, &Message{Channel: 2, Data: make([]byte, 1000)}); err != nil {
+		t.Errorf("another channel: %v", err)
+	}
+	if err := a.Check(); err != nil {
+		t.Error(err)
+	}
+}

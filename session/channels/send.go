@@ -33,8 +33,12 @@ func (s *Set) Send(now clock.Time, m *Message) (MessageID, error) {
 	s.HandleTimeout(now)
 	st := &ch.out[m.Mode]
 	old := st.superseded(m.Key)
-	if s.ids.full() || reliable(m.Mode) && !s.hasRoom(old) {
-		s.blocked = true
+	if s.ids.full() {
+		s.crowded = true
+		return 0, ErrWouldBlock
+	}
+	if reliable(m.Mode) && !s.hasRoom(ch, old) {
+		ch.blocked = true
 		return 0, ErrWouldBlock
 	}
 	o := s.newOutgoing(st, m)
@@ -83,10 +87,11 @@ func (st *outStream) setKey(m *outgoing) {
 	st.keys[m.key] = m
 }
 
-// hasRoom reports whether the send buffer takes another message once old, if
-// not nil, has left it.
-func (s *Set) hasRoom(old *outgoing) bool {
-	buffered := s.buffered
+// hasRoom reports whether the send buffer of ch takes another message once old,
+// if not nil, has left it. Each channel has its own, so that one whose messages
+// nobody reads does not hold up the senders of others.
+func (s *Set) hasRoom(ch *channel, old *outgoing) bool {
+	buffered := ch.buffered
 	if old != nil {
 		buffered -= old.cost()
 	}
@@ -117,6 +122,7 @@ func (s *Set) enqueue(m, old *outgoing) {
 	}
 	if reliable(st.mode) {
 		s.buffered += m.cost()
+		m.stream.channel.buffered += m.cost()
 		s.unfinished++
 		return
 	}
@@ -200,8 +206,9 @@ func (s *Set) settle(m *outgoing) {
 	s.ids.remove(m)
 	if reliable(m.stream.mode) {
 		s.buffered -= m.cost()
+		m.stream.channel.buffered -= m.cost()
 	}
-	s.signalWritable()
+	s.signalWritable(m.stream.channel)
 }
 
 // leaveUnsent takes an unreliable message off the bounded queue.
@@ -218,10 +225,13 @@ func (s *Set) freeData(m *outgoing) {
 }
 
 // signalWritable waits for a quarter of the buffer to be free, so that a full
-// session does not wake its senders for every message that is stored.
-func (s *Set) signalWritable() {
-	if s.blocked && s.buffered <= s.cfg.SendBuffer-s.cfg.SendBuffer/4 {
-		s.blocked, s.writableSignal = false, true
+// channel does not wake its senders for every message that is stored.
+func (s *Set) signalWritable(ch *channel) {
+	if ch.blocked && ch.buffered <= s.cfg.SendBuffer-s.cfg.SendBuffer/4 {
+		ch.blocked, s.writableSignal = false, true
+	}
+	if s.crowded {
+		s.crowded, s.writableSignal = false, true
 	}
 }
 

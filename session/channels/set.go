@@ -28,7 +28,7 @@ type Set struct {
 	ids            idTable
 	buffered       int             // bytes of unresolved reliable messages, with overhead
 	unfinished     int             // reliable messages, and SKIPs, that the peer has not acknowledged
-	blocked        bool            // Send has returned ErrWouldBlock
+	crowded        bool            // Send has refused a message because there are too many
 	unsent         list[outgoing]  // unreliable messages not wholly sent, oldest first
 	unsentBytes    int             // of these
 	due            heap[*outgoing] // by deadline
@@ -172,6 +172,8 @@ type channel struct {
 	class       *class
 	virtualTime uint64 // of the class, when the channel's next chunk may start
 	ready       int    // place in the heap of the class; -1 if nothing can be sent
+	buffered    int    // bytes of its unresolved reliable messages, with overhead
+	blocked     bool   // Send has returned ErrWouldBlock for want of room here
 	out         [4]outStream
 	used        uint64 // credit used
 	limit       uint64 // credit granted by the peer

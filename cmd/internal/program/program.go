@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -103,6 +104,14 @@ func (e *hintedError) Unwrap() error { return e.err }
 // Hint adds to err what the person in front of the program can do about it.
 func Hint(err error, format string, args ...any) error {
 	return &hintedError{err, fmt.Sprintf(format, args...)}
+}
+
+// HintListen adds to the error of opening a socket on the address what to look at.
+func HintListen(err error, addr string) error {
+	if _, ok := errors.AsType[*net.OpError](err); !ok {
+		return err // not the address is to blame
+	}
+	return Hint(err, "is --listen %s an address of this machine, with a port that is free?", addr)
 }
 
 // Logger returns a logger that writes to w: warnings alone, or everything if

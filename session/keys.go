@@ -17,7 +17,7 @@ func (s *Session) rekeyIfDue(now Time) {
 	if !s.confirmed || !s.keys.CanUpdate() {
 		return
 	}
-	s.keys.SetOldKeysExpiry(drainPTOs * s.active.rec.RTT.PTO(maxAckDelay))
+	s.keys.SetOldKeysExpiry(drainPTOs * s.active.pto())
 	s.keys.Update()
 	s.rekeyed = now
 	s.stats.KeyUpdates++
