@@ -75,6 +75,7 @@ func (ch *Channel) Conn() *Conn { return ch.conn }
 func (ch *Channel) delivery() Delivery { return Delivery(ch.mode.Load()) }
 
 // Send sends data in the channel's mode, blocking while the send buffer is full.
+// Its errors are those of [Conn.SendMessage].
 func (ch *Channel) Send(ctx context.Context, data []byte) error {
 	return ch.conn.SendMessage(ctx, Message{Channel: ch.id, Mode: ch.delivery(), Data: data})
 }
@@ -95,7 +96,8 @@ func (ch *Channel) SendReceipt(ctx context.Context, data []byte) (*Receipt, erro
 	return ch.conn.SendReceipt(ctx, Message{Channel: ch.id, Mode: ch.delivery(), Data: data})
 }
 
-// Recv returns the next message of the channel.
+// Recv returns the next message of the channel. Its errors are those of
+// [Conn.Recv].
 func (ch *Channel) Recv(ctx context.Context) (Message, error) {
 	return ch.conn.receive(ctx, &ch.readers, ch.take)
 }

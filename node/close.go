@@ -20,6 +20,9 @@ func (n *Node) Close() error {
 	return nil
 }
 
+// goodbye is the reason that comes with CodeGoodbye.
+const goodbye = "the node is closing"
+
 // deliverTimeout leaves part of closeTimeout to what follows delivery.
 const deliverTimeout = closeTimeout - 500*time.Millisecond
 
@@ -59,7 +62,7 @@ func (s *shard) sayGoodbye() {
 		}
 	}
 	for c := range s.conns {
-		c.closeWhenSent(CodeGoodbye, "")
+		c.closeWhenSent(CodeGoodbye, goodbye)
 	}
 	if s.reach != nil {
 		s.reach.online.wake()
@@ -81,7 +84,7 @@ func (s *shard) waitEmpty(ctx context.Context) {
 func (s *shard) shut() {
 	s.drive(func(now session.Time) {
 		for c := range s.conns {
-			c.sess.Close(now, CodeGoodbye, "")
+			c.sess.Close(now, CodeGoodbye, goodbye)
 		}
 		if s.reach != nil {
 			s.reach.hangUp(now)

@@ -25,7 +25,8 @@ type Config struct {
 	// closes it.
 	PacketConn net.PacketConn
 	// Rendezvous names the servers that introduce peers and relay for them, each
-	// as "hf1...@host:port". If empty, Dial knows no way to find a peer.
+	// as "hf1...@host:port"; at most 4. If empty, Dial knows no way to find a
+	// peer.
 	Rendezvous []string
 	// STUN names further servers to learn public addresses from, each as
 	// host:port. If empty, the rendezvous servers alone.
@@ -65,7 +66,8 @@ type Config struct {
 	// path.
 	NoRelay bool
 	// Shards is the number of sockets on the one port, each with sessions,
-	// timers and a lock of its own, for servers with many cores. If zero, 1.
+	// timers and a lock of its own, for servers with many cores; at
+	// most 64. If zero, 1.
 	Shards int
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -37,9 +38,9 @@ type Conn struct {
 
 // Close codes that nodes use. Applications use codes below 1<<32.
 const (
-	CodeBusy    = session.CodeDenied + 1 + iota // too many sessions wait to be accepted
-	CodeGoodbye                                 // the node is closing
-	CodeNoPath                                  // only a relay reaches the peer, and it may not be used
+	CodeBusy    = session.CodeNode + iota // too many sessions wait to be accepted
+	CodeGoodbye                           // the node is closing
+	CodeNoPath                            // only a relay reaches the peer, and it may not be used
 )
 
 // closeTimeout bounds what Close waits for, whatever the peer does.
@@ -94,7 +95,9 @@ func (c *Conn) Send(ctx context.Context, data []byte) error {
 	return c.SendMessage(ctx, Message{Data: data})
 }
 
-// SendMessage sends a message, blocking while the send buffer is full.
+// SendMessage sends a message, blocking while the send buffer is full. Its
+// errors are that of ctx, ErrTooLarge, ErrClosed after Close, and the one that
+// ended the session.
 func (c *Conn) SendMessage(ctx context.Context, m Message) error {
 	return c.send(ctx, &m, nil)
 }
@@ -172,7 +175,8 @@ func (c *Conn) ended() error {
 // Recv returns the next message of any channel that was not opened with
 // Channel. It takes them in turn, so that no channel starves another. After the
 // peer has closed, it returns what had arrived before and then the error that
-// ended the session.
+// ended the session: a *CloseError, or one such as ErrIdleTimeout or
+// ErrStranded.
 func (c *Conn) Recv(ctx context.Context) (Message, error) {
 	return c.receive(ctx, &c.readers, c.take)
 }
@@ -274,8 +278,9 @@ func (c *Conn) Err() error {
 }
 
 // Close delivers what was sent, then closes the session. It returns within 5 s:
-// if the peer has not stored every reliable message by then, with the error
-// ErrUndelivered.
+// if the peer has not stored every reliable message by then, or the session ends
+// before, with an error that matches ErrUndelivered. Closing a session that has
+// ended already does nothing: its end was told by Recv, Send and Err.
 func (c *Conn) Close() error {
 	return c.closeWithin(closeTimeout)
 }
@@ -286,6 +291,10 @@ func (c *Conn) closeWithin(limit time.Duration) error {
 	s := c.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.err != nil {
+		c.stopUse()
+		return nil
+	}
 	c.closeWhenSent(0, "")
 	for c.err == nil {
 		if s.wait(ctx, &c.enders) == nil {
@@ -295,6 +304,9 @@ func (c *Conn) closeWithin(limit time.Duration) error {
 		c.sess.Close(now, 0, "")
 		s.drain(now)
 		return ErrUndelivered
+	}
+	if e, ok := errors.AsType[*CloseError](c.err); !ok || e.Remote {
+		return fmt.Errorf("%w: %w", ErrUndelivered, c.err)
 	}
 	return nil
 }

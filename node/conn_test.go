@@ -294,6 +294,33 @@ func TestCloseReturnsThoughThePeerIsGone(t *testing.T) {
 	})
 }
 
+func TestCloseReportsThatThePeerClosedBeforeItHadEverything(t *testing.T) {
+	bubble(t, func(t *testing.T, net *nodetest.Net) {
+		p := newPair(t, net, wiretest.Link{Delay: 20 * time.Millisecond}, node.Config{})
+		p.ba.CloseWith(7, "no more")
+		send(t, p.ab, "too late")
+		err := p.ab.Close()
+		if e, ok := errors.AsType[*node.CloseError](err); !errors.Is(err, node.ErrUndelivered) || !ok || e.Code != 7 {
+			t.Errorf("Close: %v, want ErrUndelivered and the peer's reason", err)
+		}
+	})
+}
+
+func TestBothSidesMayCloseOnceEverythingIsStored(t *testing.T) {
+	bubble(t, func(t *testing.T, net *nodetest.Net) {
+		p := newPair(t, net, wiretest.Link{Delay: 20 * time.Millisecond}, node.Config{})
+		send(t, p.ab, "bye")
+		closed := make(chan error)
+		go func() {
+			_, err := p.ba.Recv(within(t, time.Second))
+			closed <- errors.Join(err, p.ba.Close())
+		}()
+		if err := errors.Join(p.ab.Close(), <-closed); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestCloseWithTellsThePeerWhy(t *testing.T) {
 	bubble(t, func(t *testing.T, net *nodetest.Net) {
 		p := newPair(t, net, wiretest.Link{Delay: 5 * time.Millisecond}, node.Config{})

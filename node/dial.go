@@ -33,14 +33,16 @@ type dial struct {
 
 // Dial opens a session with a peer whom a rendezvous server knows. It begins
 // through that server's relay, so that it is usable after two round trips, and
-// moves to a direct path as soon as one is found. Errors are *DialError.
+// moves to a direct path as soon as one is found. It waits for servers that are
+// not connected yet. If ctx has no deadline, it gives up after 15 s. Errors are
+// *DialError; ErrPeerAbsent, ErrOffline and ErrHandshakeTimeout may be in it.
 func (n *Node) Dial(ctx context.Context, peer PeerID) (*Conn, error) {
 	return n.DialTicket(ctx, Ticket{Peer: peer})
 }
 
 // DialAddr opens a session with a peer at one of some addresses, all of which
 // are tried at once. As in package net, an unspecified address is this machine.
-// Errors are *DialError.
+// If ctx has no deadline, it gives up after 15 s. Errors are *DialError.
 func (n *Node) DialAddr(ctx context.Context, peer PeerID, addr ...netip.AddrPort) (*Conn, error) {
 	if len(addr) == 0 {
 		return nil, dialFailed(peer, Direct, ErrNoAddress)
@@ -50,7 +52,7 @@ func (n *Node) DialAddr(ctx context.Context, peer PeerID, addr ...netip.AddrPort
 
 // DialTicket opens a session with the peer that a ticket names, at its
 // addresses, through its rendezvous servers and through the node's own, all at
-// once. Errors are *DialError.
+// once. It is like Dial in everything else.
 func (n *Node) DialTicket(ctx context.Context, t Ticket) (*Conn, error) {
 	if len(t.Addrs) == 0 && len(t.Servers) == 0 && len(n.servers) == 0 {
 		return nil, dialFailed(t.Peer, Relayed, ErrNoRendezvous)

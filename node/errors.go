@@ -18,7 +18,7 @@ var (
 	// ErrWouldBlock reports that there is no room for the message now.
 	ErrWouldBlock = session.ErrWouldBlock
 	// ErrTooLarge reports a message longer than the peer accepts, or an
-	// unreliable one longer than may be sent.
+	// unreliable or sequenced one longer than 64 KiB.
 	ErrTooLarge = session.ErrTooLarge
 	// ErrShortBuffer reports a buffer shorter than the message.
 	ErrShortBuffer = session.ErrShortBuffer
@@ -28,8 +28,6 @@ var (
 	ErrStranded = session.ErrStranded
 	// ErrPeerRestarted ends a session that the peer no longer knows.
 	ErrPeerRestarted = session.ErrPeerRestarted
-	// ErrSuperseded ends a session that gave way to a newer one with the same peer.
-	ErrSuperseded = session.ErrSuperseded
 	// ErrHandshakeTimeout reports a peer that did not answer a dial.
 	ErrHandshakeTimeout = session.ErrHandshakeTimeout
 
@@ -84,10 +82,14 @@ func (e *DialError) Error() string {
 
 // String returns a form such as "direct 192.0.2.1:4000: no answer".
 func (a Attempt) String() string {
-	if !a.Remote.IsValid() {
-		return fmt.Sprintf("%v: %v", a.Kind, a.Err)
+	text := a.Err.Error()
+	for _, pkg := range []string{"reach: ", "session: "} { // parts that the caller does not know
+		text = strings.TrimPrefix(text, pkg)
 	}
-	return fmt.Sprintf("%v %v: %v", a.Kind, a.Remote, a.Err)
+	if !a.Remote.IsValid() {
+		return fmt.Sprintf("%v: %s", a.Kind, text)
+	}
+	return fmt.Sprintf("%v %v: %s", a.Kind, a.Remote, text)
 }
 
 // Unwrap returns the error of each attempt.

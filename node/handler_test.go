@@ -154,35 +154,6 @@ func TestHandlerMayCloseItsSessionAndItsNode(t *testing.T) {
 	})
 }
 
-// While a session is held for want of a direct path, its handler hears nothing
-// of it; then everything, in order.
-func TestHandlerOfANodeWithoutRelaysHearsOfDirectSessionsOnly(t *testing.T) {
-	bubble(t, func(t *testing.T, net *nodetest.Net) {
-		h := newRecorder()
-		cone := wiretest.NATConfig{Filtering: wiretest.AddressAndPortDependent}
-		alice, bob := behindNATs(t, net, cone, node.Config{})
-		strict := listenOn(t, net, net.Host("strict", nil, addr("203.0.113.9")), node.Config{
-			Handler: h, NoRelay: true, Rendezvous: []string{alice.Ticket().Servers[0].String()},
-		})
-		if err := strict.WaitOnline(within(t, 5*time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		c, err := bob.Dial(within(t, 5*time.Second), strict.ID())
-		if err != nil {
-			t.Fatal(err)
-		}
-		send(t, c, "sent while relayed")
-		for _, want := range []string{"connected", "message sent while relayed"} {
-			if got := h.next(t); got != want {
-				t.Fatalf("the handler heard %q, want %q", got, want)
-			}
-		}
-		if kind := strict.Status().Peers[0].Path.Kind; kind != node.Direct {
-			t.Errorf("the path is %v", kind)
-		}
-	})
-}
-
 func TestTraceSeesSessionsComeAndGo(t *testing.T) {
 	bubble(t, func(t *testing.T, net *nodetest.Net) {
 		calls := make(chan string, 10)

@@ -64,7 +64,9 @@ func Listen(cfg *Config) (*Node, error) {
 		if err != nil {
 			return nil, fmt.Errorf("node: Config.Rendezvous %q: %w", text, err)
 		}
-		n.servers = append(n.servers, server)
+		if !slices.Contains(n.servers, server) { // a second session would take the first's place
+			n.servers = append(n.servers, server)
+		}
 	}
 	for i := range c.Shards {
 		core := c.session(i)
@@ -152,8 +154,9 @@ func (n *Node) Ticket() Ticket {
 	return Ticket{Peer: n.id, Servers: slices.Clone(n.servers)}
 }
 
-// Accept returns the next session that a peer has opened. With a Handler there
-// is nothing to accept: it fails.
+// Accept returns the next session that a peer has opened. Up to 1024 sessions
+// wait to be accepted; further ones are closed with CodeBusy. With a Handler
+// there is nothing to accept: it fails with ErrHandled.
 func (n *Node) Accept(ctx context.Context) (*Conn, error) {
 	if n.cfg.Handler != nil {
 		return nil, ErrHandled

@@ -269,3 +269,24 @@ func newKey(t *testing.T) node.Key {
 	}
 	return k
 }
+
+func TestStatusTellsWhyAServerIsNotReached(t *testing.T) {
+	bubble(t, func(t *testing.T, net *nodetest.Net) {
+		key, err := node.NewKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nobody := key.ID().String() + "@192.0.2.250:3478"
+		alice := listen(t, net, "alice", node.Config{Rendezvous: []string{nobody, nobody}})
+		if err := alice.WaitOnline(within(t, 10*time.Second)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("WaitOnline: %v", err)
+		}
+		servers := alice.Status().Servers
+		if len(servers) != 1 {
+			t.Fatalf("%d servers, want one: it was named twice", len(servers))
+		}
+		if servers[0].State != node.ServerDown || servers[0].Error == "" {
+			t.Errorf("status %+v gives no reason", servers[0])
+		}
+	})
+}

@@ -28,9 +28,9 @@ func (k PathKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil
 // A Path is the way that a session's datagrams take at present.
 type Path struct {
 	Kind   PathKind       `json:"kind"`
-	Remote netip.AddrPort `json:"remote"`        // the address datagrams go to: the server's on a relayed path
-	Via    PeerID         `json:"via,omitzero"`  // the server of a relayed path
-	RTT    time.Duration  `json:"rtt,omitempty"` // smoothed; zero if not measured yet
+	Remote netip.AddrPort `json:"remote"`           // the address datagrams go to: the server's on a relayed path
+	Via    PeerID         `json:"via,omitzero"`     // the server of a relayed path
+	RTT    time.Duration  `json:"rtt_ns,omitempty"` // smoothed; zero if not measured yet
 
 	// Validated says that the peer has answered at Remote. Until then, the
 	// address is only where its latest datagram claims to come from.

@@ -189,6 +189,11 @@ func (r *rendezvous) handleEvent(now session.Time, l *serverLink, ev session.Eve
 	}
 }
 
+// probedMax bounds how many sessions with one peer probe its candidates, the
+// newest first. A path that one of them finds is tried by the others; and a peer
+// must not multiply what its introductions make us send by opening many.
+const probedMax = 5
+
 // act carries out a decision of the client.
 func (r *rendezvous) act(now session.Time, a reach.Action) {
 	switch a.Kind {
@@ -205,7 +210,8 @@ func (r *rendezvous) act(now session.Time, a reach.Action) {
 	case reach.OpenRelay:
 		r.openRelay(now, a.Peer, session.Path{Link: a.Link})
 	case reach.Probe:
-		for _, c := range r.shard.peers[a.Peer] {
+		list := r.shard.peers[a.Peer]
+		for _, c := range list[max(0, len(list)-probedMax):] {
 			c.sess.AddPath(now, session.Path{Remote: a.Addr})
 		}
 	case reach.Registered:
@@ -303,7 +309,7 @@ func (r *rendezvous) hangUp(now session.Time) {
 	for _, l := range r.links {
 		if sess := l.sess; sess != nil {
 			l.sess, l.up = nil, false
-			sess.Close(now, CodeGoodbye, "")
+			sess.Close(now, CodeGoodbye, goodbye)
 		}
 	}
 }
@@ -319,7 +325,8 @@ func (r *rendezvous) isOnline() bool {
 }
 
 // WaitOnline waits until a rendezvous server knows the node, so that peers can
-// dial it.
+// dial it. It goes on trying until ctx ends; Status tells what stands in the way.
+// Without Config.Rendezvous it fails with ErrNoRendezvous.
 func (n *Node) WaitOnline(ctx context.Context) error {
 	if len(n.servers) == 0 {
 		return ErrNoRendezvous

@@ -14,7 +14,7 @@ import (
 // A Status is a snapshot of a node, ready for JSON.
 type Status struct {
 	ID        PeerID           `json:"id"`
-	Addresses []netip.AddrPort `json:"addresses"` // of the local sockets
+	Addresses []netip.AddrPort `json:"addresses"` // of the local sockets, on each interface that peers may reach
 	Reflexive []netip.AddrPort `json:"reflexive"` // as servers see the node
 	Servers   []ServerStatus   `json:"servers"`
 	Peers     []PeerStatus     `json:"peers"`
@@ -26,8 +26,9 @@ type ServerStatus struct {
 	ID       PeerID         `json:"id"`
 	Addr     string         `json:"addr"` // as configured
 	State    ServerState    `json:"state"`
-	RTT      time.Duration  `json:"rtt"`
-	Observed netip.AddrPort `json:"observed"` // this node's address as the server sees it
+	RTT      time.Duration  `json:"rtt_ns"`
+	Observed netip.AddrPort `json:"observed"`        // this node's address as the server sees it
+	Error    string         `json:"error,omitempty"` // why the server could not be reached, or was lost
 }
 
 // A ServerState says how far the session with a rendezvous server has come.
@@ -92,9 +93,11 @@ func (n *Node) Status() Status {
 func (s *shard) addStatus(st *Status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, sock := range s.sockets.all() {
-		if s.index == 0 { // the others have the same
-			st.Addresses = append(st.Addresses, sock.localAddr())
+	if s.index == 0 { // the others have the same
+		for _, host := range s.node.hosts(s.sockets) {
+			st.Addresses = append(st.Addresses, host.Addr)
+		}
+		for _, sock := range s.sockets.all() {
 			st.Socket.ReceiveBuffer, st.Socket.SendBuffer = sock.buffers()
 		}
 	}
@@ -115,10 +118,14 @@ func (r *rendezvous) addStatus(st *Status) {
 	st.Reflexive = append(st.Reflexive, r.client.Reflexive()...)
 	for i := range r.client.Servers() {
 		server := r.client.Server(i)
-		st.Servers = append(st.Servers, ServerStatus{
+		row := ServerStatus{
 			ID: server.Server.ID, Addr: server.Server.Addr,
 			State: serverStateOf(server.State), RTT: server.RTT, Observed: server.Observed,
-		})
+		}
+		if server.Err != nil {
+			row.Error = server.Err.Error()
+		}
+		st.Servers = append(st.Servers, row)
 	}
 }
 

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"errors"
 	"io"
 
 	"github.com/google/uuid"
+	"github.com/seed-67dce94e/holdfast/node/reach"
 	"github.com/seed-67dce94e/holdfast/session"
 	"github.com/seed-67dce94e/holdfast/wire"
 	"github.com/sirupsen/logrus"
@@ -60,7 +62,11 @@ func (n *Node) tellRegistered(s *shard, server wire.Server) {
 
 func (n *Node) tellServerLost(s *shard, server wire.Server, err error) {
 	s.dispatch.note(func() {
-		n.log.Warnf("node: lost rendezvous server %s: %v", server.Addr, err)
+		if e, ok := errors.AsType[*CloseError](err); ok && e.Remote && e.Code == reach.CodeReplaced {
+			n.log.Warnf("node: rendezvous server %s now introduces and relays for another node with this one's key: each needs its own", server.Addr)
+		} else {
+			n.log.Warnf("node: lost rendezvous server %s: %v", server.Addr, err)
+		}
 		if t := n.cfg.Trace; t != nil && t.ServerLost != nil {
 			t.ServerLost(server.ID, err)
 		}

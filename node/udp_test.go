@@ -42,6 +42,16 @@ func connectUDP(t *testing.T, a, b *node.Node, addr netip.AddrPort) (ab, ba *nod
 	return ab, ba
 }
 
+// hasIPv6 reports whether the machine has an IPv6 loopback to test with.
+func hasIPv6() bool {
+	c, err := net.ListenPacket("udp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
 func TestZeroConfigNodeIsReachableOverBothFamilies(t *testing.T) {
 	bob, err := node.Listen(nil)
 	if err != nil {
@@ -53,9 +63,15 @@ func TestZeroConfigNodeIsReachableOverBothFamilies(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer alice.Close()
-	for _, local := range bob.Status().Addresses {
-		if local.Port() != bob.LocalAddr().Port() {
-			t.Errorf("ports differ: %v", bob.Status().Addresses)
+	for _, address := range bob.Status().Addresses {
+		if address.Port() != bob.LocalAddr().Port() || address.Addr().IsUnspecified() {
+			t.Errorf("nobody elsewhere reaches the node at %v, whose socket is %v", address, bob.LocalAddr())
+		}
+	}
+	for _, ip := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		local := netip.AddrPortFrom(ip, bob.LocalAddr().Port())
+		if ip.Is6() && !hasIPv6() {
+			continue
 		}
 		ab, ba := connectUDP(t, alice, bob, local) // unspecified: this machine
 		send(t, ab, "over "+local.String())

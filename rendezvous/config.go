@@ -26,7 +26,8 @@ type Config struct {
 	// MaxClients bounds the nodes registered at one time. If zero, 65536.
 	MaxClients int
 	// RelayRate is how many bytes a second a node may send to others, and be
-	// sent by them, through the server. If zero, 1 MB. If negative, none.
+	// sent by them, through the server. If zero, 1 MB. If negative, none. Peers
+	// that a node has not sent anything to share an eighth of what it may be sent.
 	RelayRate int
 	// RelayBurst is how many bytes may pass at once. If zero, 256 KiB.
 	RelayBurst int

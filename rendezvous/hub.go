@@ -25,7 +25,9 @@ type client struct {
 	deadline   clock.Time      // when it must have registered
 
 	control, introduce, target, gone limit.Bucket
-	relayFrom, relayTo               limit.Bucket // bytes
+	relayFrom, relayTo               limit.Bucket             // bytes
+	strangers                        limit.Bucket             // of relayTo, for peers that the client has not sent to
+	called                           map[wire.PeerID]struct{} // whom the client has relayed to lately
 }
 
 // A hub is the logic of the server. Its methods must not be called concurrently.

@@ -137,6 +137,12 @@ func TestRelayIsLimitedAtBothEnds(t *testing.T) {
 	}
 	r.join(2, "21.0.0.2:4000")
 	r.join(3, "21.0.0.3:4000")
+	for _, s := range senders { // they talk with each other
+		for _, to := range []int{2, 3} {
+			s.calls(peer(to))
+			r.h.registry.byPeer[peer(to)].calls(s.peer)
+		}
+	}
 	flood := func(from []*client, to ...int) (bytes int) {
 		for n := range 10_000 { // 10 s
 			msg := append(wire.AppendRelay(nil, peer(to[n%len(to)])), make([]byte, 1000)...)
@@ -153,6 +159,45 @@ func TestRelayIsLimitedAtBothEnds(t *testing.T) {
 	}
 	if n := flood(senders, 2); n < 100_000 || n > 120_000 {
 		t.Errorf("one receiver got %d bytes, want about 120000", n)
+	}
+}
+
+// Anyone registered may relay to anyone: that must not stop a peer's sessions.
+func TestStrangersCannotUseUpTheRelayOfAPeer(t *testing.T) {
+	r := newRig(t, &Config{RelayRate: 100_000, RelayBurst: 100_000})
+	a, friend := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:4000")
+	var strangers []*client
+	for n := range 5 {
+		strangers = append(strangers, r.join(10+n, fmt.Sprintf("20.1.%d.1:4000", n)))
+	}
+	send := func(from, to *client, size int) bool {
+		c, _ := r.h.relay(r.now, from, append(wire.AppendRelay(nil, to.peer), make([]byte, size)...), nil)
+		return c != nil
+	}
+	send(a, friend, 100)
+	got, unwanted := 0, 0
+	for range 10_000 { // 10 s
+		for _, s := range strangers {
+			if send(s, a, 1000) {
+				unwanted += 1000
+			}
+		}
+		if send(friend, a, 50) {
+			got++
+		}
+		r.now = r.now.Add(time.Millisecond)
+	}
+	if got != 10_000 {
+		t.Errorf("%d of 10000 datagrams of a friend came through", got)
+	}
+	if unwanted > 1_100_000/strangersPart {
+		t.Errorf("%d bytes of strangers came through", unwanted)
+	}
+	for n := range 1000 { // what is remembered is bounded
+		a.calls(peer(n))
+	}
+	if len(a.called) > calledMax {
+		t.Errorf("%d peers are remembered", len(a.called))
 	}
 }
 

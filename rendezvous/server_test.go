@@ -28,7 +28,9 @@ type lab struct {
 	host   *wiretest.Host // of the server
 	server *rendezvous.Server
 
-	servers []string // of the nodes to come; if nil, server
+	servers []string     // of the nodes to come; if nil, server
+	noRelay bool         // the nodes to come may not use the relay
+	handler node.Handler // of the nodes to come
 }
 
 var serverIP = netip.MustParseAddr("203.0.113.250")
@@ -84,7 +86,7 @@ func (l *lab) node(h *wiretest.Host) *node.Node {
 	if servers == nil {
 		servers = []string{l.server.Server().String()}
 	}
-	n, err := node.Listen(&node.Config{PacketConn: l.Listen(h, 4000), Rendezvous: servers})
+	n, err := node.Listen(&node.Config{PacketConn: l.Listen(h, 4000), Rendezvous: servers, NoRelay: l.noRelay, Handler: l.handler})
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -13,7 +13,11 @@ const (
 	maxHalfOpen     = 1024
 	underLoadAt     = 128 // half-open sessions from which a cookie is asked for
 	underLoadHold   = time.Second
-	halfOpenPerHost = 16 // while under load
+	halfOpenPerHost = 16  // while under load
+	readsPerSecond  = 256 // INITs that come to Diffie-Hellman; more is load
+	wastedPerHost   = 16  // of those that led to nothing, in a second, while under load
+	wastedHosts     = 4096
+	peerShare       = 4 // an INIT of a peer that has a quarter of all sessions is refused
 	halfOpenLife    = 10 * time.Second
 	respInterval    = 50 * time.Millisecond
 )
@@ -126,7 +130,7 @@ func (e *Endpoint) admit(now Time, p Path, mac [wire.MACLen]byte, b []byte) bool
 		e.stats.DroppedHandshake++
 		return false
 	}
-	if len(e.peers[pending.Peer])+len(e.accepts.byPeer[pending.Peer]) >= sessionsPerPeer {
+	if len(e.peers[pending.Peer])+len(e.accepts.byPeer[pending.Peer]) >= max(1, e.cfg.MaxSessions/peerShare) {
 		e.stats.DroppedLimit++
 		return false
 	}
@@ -164,39 +168,6 @@ func zero(b []byte) bool {
 		}
 	}
 	return true
-}
-
-// designated reports whether this side is the initiator where both began: the
-// one with the smaller key.
-func (e *Endpoint) designated(peer wire.PeerID) bool {
-	self := e.ID()
-	return string(self[:]) < string(peer[:])
-}
-
-// settled reports whether an INIT belongs to a dial that crossed a handshake
-// which has completed meanwhile: that session is the one that stays. It is
-// nudged, since the peer seems not to know yet.
-func (e *Endpoint) settled(p *handshake.Pending) bool {
-	for _, s := range e.peers[p.Peer] {
-		if s.peerParams.ConnID == p.Params.Crosses || s.ignored == p.Params.ConnID {
-			s.pingNow = true
-			e.touch(s)
-			return true
-		}
-	}
-	return false
-}
-
-// crossedDial returns our own unanswered dial to the peer whose INIT came from
-// p. The INIT shows that p reaches the peer, so the dial tries it at once.
-func (e *Endpoint) crossedDial(now Time, peer wire.PeerID, p Path) *Session {
-	for _, s := range e.dials[peer] {
-		if s.app == e.cfg.App {
-			s.echoInit(now, p)
-			return s
-		}
-	}
-	return nil
 }
 
 func (e *Endpoint) accept(now Time, p Path, mac [wire.MACLen]byte, pending *handshake.Pending, crossed *Session) bool {
@@ -258,85 +229,4 @@ func (e *Endpoint) leaveHalfOpen(s *Session) {
 	if e.accepts.perSource[h.source]--; e.accepts.perSource[h.source] == 0 {
 		delete(e.accepts.perSource, h.source)
 	}
-}
-
-// confirm ends the handshake of a half-open session: the initiator has shown
-// that it holds the keys. It returns the session that carries on, which is our
-// own dial to the same peer if the two crossed, or nil if s gave way to one.
-func (s *Session) confirm(now Time) *Session {
-	dialed := s.half.crossed
-	if s.half.sends == 1 {
-		s.active.rec.RTT.Update(now.Sub(s.half.sentAt), 0, 0)
-	}
-	s.e.leaveHalfOpen(s)
-	s.confirmed = true
-	switch {
-	case dialed == nil || dialed.state != stateDialing && dialed.state != stateEstablished:
-		s.established(now)
-		return s
-	case dialed.state == stateEstablished && dialed.initiator && s.e.designated(s.peer):
-		// Both handshakes completed. The one that the smaller key began
-		// stays; the peer decides the same way.
-		s.e.drop(s)
-		return nil
-	}
-	dialed.adopt(now, s)
-	return dialed
-}
-
-// adopt continues s with the keys of x, which has just been confirmed and has
-// carried nothing yet. Messages queued on s stay queued; whatever flew under the
-// old keys is sent again.
-func (s *Session) adopt(now Time, x *Session) {
-	wasUp := s.state == stateEstablished
-	s.e.forgetDial(s)
-	for _, l := range s.local.live {
-		s.e.forgetID(l.id, s)
-	}
-	if wasUp {
-		s.takeAllBack(now)
-		s.bequeathProofs(x)
-		delete(s.e.byToken, s.remote.current().token)
-	}
-	s.takeTransport(x)
-	for _, l := range s.local.live {
-		s.e.byID[l.id] = s
-	}
-	s.e.byToken[s.remote.current().token] = s
-	s.e.accepts.byMAC[s.initMAC] = s
-	s.initiator, s.confirmed = false, true
-	s.enterEstablished()
-	s.e.discard(x)
-	s.replenish()
-	if !wasUp {
-		s.e.emit(Event{Kind: Established, Session: s, Path: s.Path()})
-	}
-	s.e.touch(s)
-}
-
-// takeAllBack queues whatever is in flight on any path once more.
-func (s *Session) takeAllBack(now Time) {
-	for _, p := range s.paths {
-		s.loss.Requeue(p.rec, Never, &s.e.result)
-		s.sendAgain(now)
-	}
-}
-
-// bequeathProofs validates those paths of x that s has validated: they lead to
-// the same peer.
-func (s *Session) bequeathProofs(x *Session) {
-	for _, p := range s.paths {
-		if y := x.findPath(p.Path); y != nil && p.validated {
-			y.validated, y.validatedAt = true, p.validatedAt
-		}
-	}
-}
-
-// discard ends the life of x, whose keys, paths and connection IDs another
-// session has taken over.
-func (e *Endpoint) discard(x *Session) {
-	x.state, x.deadline = stateClosed, Never
-	x.paths, x.active, x.keys = nil, nil, nil
-	e.timers.fix(x)
-	e.sessions--
 }

@@ -113,6 +113,11 @@ func (s *Session) closeDeadline(now Time) Time {
 // peerClosed obeys the peer's CLOSE: everything ends, and nothing more is sent
 // (RFC 9000 §10.2.2).
 func (s *Session) peerClosed(now Time, c *wire.Close) {
+	if s.closing.whenSent && s.msgs.Drained() {
+		// Both sides have closed, and the peer has everything: this side's close
+		// has come to its end as well.
+		s.end(&CloseError{Code: s.closing.code, Reason: s.closing.reason})
+	}
 	s.end(&CloseError{Code: c.Code, Reason: string(c.Reason), Remote: true})
 	s.state = stateDraining
 	s.expires = now.Add(drainPTOs * s.active.pto())

@@ -41,8 +41,6 @@ type Config struct {
 	ResumeTime time.Duration
 	// MaxSessions bounds the sessions of the endpoint. If zero, 65536.
 	MaxSessions int
-	// Congestion chooses the congestion controller. If zero, CUBIC.
-	Congestion Congestion
 	// NoAES makes the endpoint say that it has no AES hardware, so that
 	// ChaCha20-Poly1305 is used.
 	NoAES bool
@@ -54,14 +52,6 @@ type Config struct {
 	// Shard modulo Shards. If Shards is zero, there is one.
 	Shard, Shards uint8
 }
-
-// A Congestion names a congestion controller.
-type Congestion uint8
-
-// Congestion controllers.
-const (
-	Cubic Congestion = iota // RFC 9438, with HyStart++ (RFC 9406)
-)
 
 func orDefault[T ~int | ~int64 | ~uint64](v *T, def T) {
 	if *v == 0 {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"testing"
+	"time"
 
 	"github.com/seed-67dce94e/holdfast/wire"
 )
@@ -97,5 +98,69 @@ func TestLocalConnectionIDsAreRetiredOnce(t *testing.T) {
 	}
 	if _, _, ok := l.retire(3); ok {
 		t.Fatal("an ID that was never issued was retired")
+	}
+}
+
+// SPEC §7: the peer holds three IDs of ours, and gets another for each it retires.
+func TestPeerIsGivenThreeConnectionIDs(t *testing.T) {
+	sc := bareScript(t, Config{})
+	hs := sc.initiate(wire.Params{})
+	sc.deliver(hs.Frame())
+	sc.confirm(hs)
+	sc.s = sc.wantEvent("the session is up", Established).Session
+	var issued []wire.NewConnID
+	for _, f := range sc.take() {
+		for i := range f.chunks {
+			if c := &f.chunks[i]; c.Type == wire.TypeNewConnID {
+				issued = append(issued, c.NewConnID)
+			}
+		}
+	}
+	if len(issued) != issuedIDs-1 {
+		t.Fatalf("issued %d IDs beside the one of the handshake", len(issued))
+	}
+	sc.to = issued[0].ID
+	sc.write(wire.AppendRetireConnID(nil, 0))
+	if n := sc.wantChunk("another ID", wire.TypeNewConnID).chunk(wire.TypeNewConnID).NewConnID; n.Seq != issuedIDs {
+		t.Errorf("number %d", n.Seq)
+	}
+	if len(sc.ep.byID) != issuedIDs {
+		t.Errorf("%d IDs lead to the session", len(sc.ep.byID))
+	}
+}
+
+func TestLostConnectionIDIsIssuedAgain(t *testing.T) {
+	sc := acceptedScript(t, Config{})
+	sc.to = sc.s.local.live[1].id
+	sc.write(wire.AppendRetireConnID(nil, 0))
+	lost := sc.wantChunk("another ID", wire.TypeNewConnID).chunk(wire.TypeNewConnID).NewConnID
+	sc.heard = sc.heard[:len(sc.heard)-1] // the frame never arrived
+	for range 4 {
+		sc.send(10)
+	}
+	sc.take()
+	sc.ackAll()
+	sc.advance(time.Second)
+	if again := sc.wantChunk("it again", wire.TypeNewConnID).chunk(wire.TypeNewConnID).NewConnID; again != lost {
+		t.Errorf("%+v, want %+v", again, lost)
+	}
+}
+
+// RFC 9000 §19.16
+func TestPeerMayNotRetireTheIDThatItUses(t *testing.T) {
+	sc := acceptedScript(t, Config{})
+	sc.write(wire.AppendRetireConnID(nil, 0))
+	sc.wantEvent("the frame was addressed to the ID it retires", Closed)
+}
+
+// [S10]
+func TestSessionWithoutASpareIDGoesOn(t *testing.T) {
+	sc := dialedScript(t, Config{})
+	for range 3 {
+		sc.change(sc.s.Moved)
+	}
+	sc.send(100)
+	if f := sc.wantChunk("the message", wire.TypeMessage); f.id != sc.connID {
+		t.Errorf("addressed to %v", f.id)
 	}
 }

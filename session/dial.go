@@ -21,6 +21,8 @@ const (
 	initRetry        = 200 * time.Millisecond
 	initRetryMax     = time.Second
 	maxDialPaths     = 16
+	maxEchoPaths     = 4                     // beside them
+	cookieGap        = 20 * time.Millisecond // between INITs, however many cookies come
 	crossedDialDelay = 250 * time.Millisecond
 )
 
@@ -34,7 +36,9 @@ type dialPath struct {
 	Path
 	next  Time // when the INIT goes there (again)
 	sent  Time // last INIT; 0 is none yet
-	tries int
+	sends int  // INITs sent
+	tries int  // of those, since the schedule began anew
+	echo  bool // an INIT of the peer came from there: it gets ours once for each of its own
 }
 
 // Dial begins a session. The same INIT goes to every path until the peer answers
@@ -75,47 +79,16 @@ func (e *Endpoint) Dial(now Time, o DialOptions) (*Session, error) {
 	return s, nil
 }
 
-// tieToHalfOpen has a dial that is about to begin take over the handshake that
-// its peer began, should that complete first (SPEC §4.1). It reports whether
-// there is one.
-func (s *Session) tieToHalfOpen(p *wire.Params) bool {
-	if s.app != s.e.cfg.App {
-		return false // what the peer began is for another application
-	}
-	halves := s.e.accepts.byPeer[s.peer]
-	for _, h := range halves {
-		h.half.crossed = s
-		p.Crosses = h.local.live[0].id
-	}
-	return len(halves) > 0
-}
-
-// ignoreCrossed notes, from the answer to our dial, the dial of the peer that
-// crossed it. That one has lost, whether its INIT is answered already or still
-// to come.
-func (s *Session) ignoreCrossed(id wire.ConnID) {
-	if id == (wire.ConnID{}) {
-		return
-	}
-	s.ignored = id
-	for _, h := range s.e.accepts.byPeer[s.peer] {
-		if h.peerParams.ConnID == id {
-			s.e.drop(h)
-			return
-		}
-	}
-}
-
 // addDialPath sends the INIT to one more path, or again to one it went to.
 func (s *Session) addDialPath(now Time, p Path) {
 	s.e.touch(s)
 	for i := range s.dial.paths {
 		if d := &s.dial.paths[i]; d.Path == p {
-			d.next, d.tries = min(d.next, now), 0
+			d.next, d.tries, d.echo = min(d.next, now), 0, false
 			return
 		}
 	}
-	if len(s.dial.paths) < maxDialPaths {
+	if len(s.dial.paths) < maxDialPaths+maxEchoPaths {
 		s.dial.paths = append(s.dial.paths, dialPath{Path: p, next: now})
 	}
 }
@@ -126,8 +99,12 @@ func (s *Session) nextInit(now Time, buf []byte) (Datagram, bool) {
 		if d.next > now {
 			continue
 		}
-		d.next = now.Add(min(initRetry<<min(d.tries, 8), initRetryMax))
+		d.next = Never
+		if !d.echo {
+			d.next = now.Add(min(initRetry<<min(d.tries, 8), initRetryMax))
+		}
 		d.tries++
+		d.sends++
 		d.sent = now
 		n := copy(buf, s.dial.hs.Frame())
 		s.countSent(n)
@@ -159,17 +136,7 @@ func (e *Endpoint) handleResp(now Time, p Path, b []byte) {
 	sentTo := s.dial.paths
 	e.forgetDial(s)
 	s.start(now, &res, p)
-	for _, d := range sentTo {
-		if d.Path != p {
-			continue
-		}
-		// The peer has seen a frame of ours that went here. From anywhere
-		// else the answer may have been sent on by a stranger.
-		s.active.validated, s.active.validatedAt = true, now
-		if d.tries == 1 {
-			s.active.rec.RTT.Update(now.Sub(d.sent), 0, 0)
-		}
-	}
+	s.proveDialed(now, sentTo)
 	s.ignoreCrossed(res.Params.Crosses)
 	s.confirmed = true
 	s.pingNow = true // the responder waits for a frame under the new keys
@@ -178,11 +145,27 @@ func (e *Endpoint) handleResp(now Time, p Path, b []byte) {
 	e.touch(s)
 }
 
+// proveDialed validates the path of the answer if the dial used it: the peer has
+// seen a frame of ours that went there. From anywhere else a stranger may have
+// sent the answer on [S14].
+func (s *Session) proveDialed(now Time, dialed []dialPath) {
+	x := s.active
+	for _, d := range dialed {
+		if d.Path != x.Path {
+			continue
+		}
+		x.validated, x.validatedAt = true, now
+		if d.sends == 1 {
+			x.rec.RTT.Update(now.Sub(d.sent), 0, 0)
+		}
+	}
+}
+
 // keepOtherPaths goes on trying the paths that the dial used and that did not
 // bring the answer.
 func (s *Session) keepOtherPaths(now Time, dialed []dialPath) {
 	for _, d := range dialed {
-		if d.Path != s.active.Path {
+		if d.Path != s.active.Path && !d.echo {
 			s.obtainPath(d.Path).validate(now, true)
 		}
 	}
@@ -196,7 +179,10 @@ func (e *Endpoint) handleCookie(now Time, b []byte) {
 		return
 	}
 	for i := range s.dial.paths {
-		s.dial.paths[i].next = now
+		// Anyone under way could make cookies: they hurry an INIT, no more.
+		if d := &s.dial.paths[i]; d.tries > 0 {
+			d.next = min(d.next, max(now, d.sent.Add(cookieGap)))
+		}
 	}
 	e.touch(s)
 }

@@ -38,4 +38,11 @@
 //   - channels: messages, their order, priority, credit and fate
 //   - this package: connection IDs, paths and migration, liveness, closing, and
 //     the glue between the others
+//
+// To read this package, begin with endpoint.go and session.go; recv.go and
+// send.go take frames apart and put them together, timers.go says what time
+// brings about. A session begins in dial.go or accept.go and ends in close.go.
+// Its paths are in path.go, how one is proved in validate.go, how data moves
+// between them in migrate.go, and what happens when one falls silent in
+// outage.go.
 package session

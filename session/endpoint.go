@@ -194,7 +194,7 @@ func (e *Endpoint) handleData(now Time, p Path, b []byte) {
 	s := e.byID[id]
 	if s == nil {
 		e.stats.DroppedConnID++
-		e.offerReset(now, p, id, len(b))
+		e.offerReset(now, p, id)
 		return
 	}
 	if s.keys == nil {
@@ -256,11 +256,21 @@ func (e *Endpoint) NextDatagram(now Time, buf []byte) (Datagram, bool) {
 // NextEvent returns the next event, in the order things happened.
 func (e *Endpoint) NextEvent() (Event, bool) { return e.events.pop() }
 
+// ours reports whether id is one that this shard issues. Another shard may have
+// a session by that name, whose token must not be given away to whoever has its
+// frames delivered here (RFC 9000 §21.11).
+func (e *Endpoint) ours(id wire.ConnID) bool {
+	return e.cfg.Shards <= 1 || id[0]%e.cfg.Shards == e.cfg.Shard
+}
+
+// A RESET is shorter than any DATA frame, so two endpoints cannot keep each
+// other busy. This does not compile otherwise.
+const _ = uint(wire.MinDataLen - wire.ResetLen - 1)
+
 // offerReset tells a peer that addresses a session this endpoint does not have,
-// perhaps because it was restarted (RFC 9000 §10.3). The answer is shorter than
-// its cause, so two endpoints cannot keep each other busy.
-func (e *Endpoint) offerReset(now Time, p Path, id wire.ConnID, cause int) {
-	if cause <= wire.ResetLen || !e.resetBudget.take(now) {
+// perhaps because it was restarted (RFC 9000 §10.3).
+func (e *Endpoint) offerReset(now Time, p Path, id wire.ConnID) {
+	if !e.ours(id) || !e.resetBudget.take(now) {
 		return
 	}
 	e.stats.ResetsSent++

@@ -38,8 +38,6 @@ var (
 	ErrStranded = errors.New("session: no path to the peer")
 	// ErrPeerRestarted ends a session that the peer no longer knows.
 	ErrPeerRestarted = errors.New("session: the peer has restarted")
-	// ErrSuperseded ends a session that gave way to another with the same peer.
-	ErrSuperseded = errors.New("session: replaced by a newer session with the same peer")
 	// ErrKeysExhausted ends a session that used up its packet numbers or whose
 	// key met too many forgeries (RFC 9001 §6.6).
 	ErrKeysExhausted = errors.New("session: keys exhausted")
@@ -80,8 +78,6 @@ func (e *ProtocolError) Error() string { return "session: the peer broke the pro
 
 // Close codes of the library itself. Applications use codes below 1<<32.
 const (
-	CodeProtocol   uint64 = 1<<32 + iota // the peer broke the protocol
-	CodeSuperseded                       // another session with the same peer took over
-	CodeKeys                             // keys are used up
-	CodeDenied                           // the peer is not allowed in
+	CodeProtocol uint64 = 1 << 32   // the peer broke the protocol
+	CodeNode     uint64 = 1<<32 + 4 // the first of those of package node
 )

@@ -12,6 +12,7 @@ import (
 const (
 	maxPaths      = 16 // tracked at a time, candidates included
 	amplification = 3  // RFC 9000 §8.1
+	overrunMax    = 64 // bytes by which the last datagram may exceed it: room for a challenge and its answer
 	overdrawnMax  = 32 // challenges beyond that
 	baseMTU       = 1200
 	relayMTU      = 1100 // leaves room for the frame and message that carry it
@@ -63,6 +64,16 @@ func (x *path) pto() time.Duration { return x.rec.RTT.PTO(maxAckDelay) }
 // datagram may overrun so that a small budget never starves [S14].
 func (x *path) mayEmit() bool {
 	return x.validated || x.vouched || x.IsRelay() || x.candidateBudget() || x.sent < amplification*x.received
+}
+
+// allowance is the size of the largest datagram that may be sent on x, given
+// that one may be. Were it more than what is left of the budget, a peer could
+// make one large datagram out of each small one whose source it forges.
+func (x *path) allowance() int {
+	if x.validated || x.vouched || x.IsRelay() {
+		return maxUDPPayload
+	}
+	return max(int(amplification*x.received)-int(x.sent), overrunMax)
 }
 
 // candidateBudget lets the shell's own candidates be challenged although

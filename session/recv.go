@@ -53,6 +53,11 @@ func (s *Session) open(now Time, b []byte) (pn uint64, body []byte, ok bool) {
 	return 0, nil, false
 }
 
+// outstandingMax is more frames than messages and probes can have in flight
+// (package recovery). Only a peer that makes us repeat connection IDs, and
+// acknowledges none, comes so far.
+const outstandingMax = 28000
+
 // takeIn handles the chunks of a frame that arrived on x, and then the frame
 // itself: only what was taken in is acknowledged [S3].
 func (s *Session) takeIn(now Time, x *path, id wire.ConnID, pn uint64, body []byte) {
@@ -66,6 +71,10 @@ func (s *Session) takeIn(now Time, x *path, id wire.ConnID, pn uint64, body []by
 		return
 	}
 	if s.state != stateEstablished {
+		return
+	}
+	if s.loss.Outstanding() > outstandingMax {
+		s.violated(now, &ProtocolError{"nothing is acknowledged"})
 		return
 	}
 	s.acks.OnReceived(now, pn, in.eliciting, in.urgent)
@@ -86,6 +95,7 @@ type inbound struct {
 	urgent    bool
 	probing   bool // nothing but probing chunks
 	message   bool // brought application data
+	acked     bool // brought an acknowledgement
 }
 
 func (s *Session) handleChunks(in *inbound, b []byte) error {
@@ -115,6 +125,11 @@ func (s *Session) handleChunks(in *inbound, b []byte) error {
 func (s *Session) handleChunk(in *inbound, c *wire.Chunk) error {
 	switch c.Type {
 	case wire.TypeAck:
+		if in.acked {
+			// Each may cost a walk over all that is in flight, for six bytes.
+			return &ProtocolError{"two acknowledgements in one frame"}
+		}
+		in.acked = true
 		return s.handleAck(in.now, &c.Ack)
 	case wire.TypePathChallenge:
 		in.path.response, in.path.hasResponse = c.Path, true

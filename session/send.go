@@ -1,6 +1,8 @@
 package session
 
 import (
+	"slices"
+
 	"github.com/seed-67dce94e/holdfast/session/recovery"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
@@ -96,10 +98,10 @@ func (s *Session) nextFrame(now Time, buf []byte, size int) int {
 		return 0
 	}
 	if s.probes > 0 || !x.validated {
-		// Too large a frame may be what does not pass; and the one datagram
-		// by which the amplification limit is overrun must not be a jumbo.
+		// Too large a frame may be what does not pass.
 		size = min(size, baseMTU)
 	}
+	size = min(size, x.allowance())
 	data := s.mayCarryData(now, x, size)
 	if !s.mustSpeak(now, x) && !(data && s.msgs.Pending()) {
 		return 0
@@ -251,9 +253,7 @@ func (s *Session) sealFrame(now Time, f *frame) int {
 	n := len(out)
 	x := f.path
 	flags := f.flags
-	if f.eliciting && x == s.active {
-		// Frames on other paths are probes: their answer is a
-		// PATH_RESPONSE, and their loss says nothing.
+	if s.awaitsAck(f) {
 		flags |= recovery.AckEliciting
 	}
 	s.loss.OnSent(now, x.rec, f.pn, n, flags, f.refs)
@@ -262,6 +262,29 @@ func (s *Session) sealFrame(now Time, f *frame) int {
 	s.countSent(n)
 	s.idle.sent(now)
 	return n
+}
+
+// unackedMax is how many frames the peer may leave unacknowledged until those
+// that hold nothing to be sent again are forgotten at once. It makes us send
+// such frames as it likes, and need not acknowledge any.
+const unackedMax = 1024
+
+// awaitsAck reports whether what becomes of the frame is to be followed. Frames
+// on other paths than the active one are probes: their answer is a
+// PATH_RESPONSE, and their loss says nothing.
+func (s *Session) awaitsAck(f *frame) bool {
+	return f.eliciting && f.path == s.active && (s.loss.Outstanding() < unackedMax || f.flags != 0 || f.lasting())
+}
+
+// lasting reports whether the frame holds anything that would be sent again.
+func (f *frame) lasting() bool {
+	return slices.ContainsFunc(f.refs, func(r recovery.Ref) bool {
+		switch r.Kind {
+		case wire.TypeAck, wire.TypePing, wire.TypePathChallenge, wire.TypePathResponse:
+			return false
+		}
+		return true
+	})
 }
 
 // mtuSearchAfter is how many bytes a path carries before it is worth knowing

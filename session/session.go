@@ -41,7 +41,6 @@ type Session struct {
 	state     state
 	initiator bool
 	confirmed bool // the peer is known to hold the keys
-	aes       bool
 
 	queued   bool // on the endpoint's ready list
 	timer    int  // place in the endpoint's timer heap, from 1
@@ -56,7 +55,7 @@ type Session struct {
 	keys    *seal.Keys
 	replay  seal.Window
 	largest uint64 // largest packet number received
-	heardPN bool
+	heardPN bool   // any packet number was received
 	local   localIDs
 	remote  remoteIDs
 	usedID  uint64 // highest sequence number of a local ID that the peer has used
@@ -74,7 +73,7 @@ type Session struct {
 	outage   outage
 
 	idle     idleState
-	rekeyed  Time // when the keys last changed
+	rekeyed  Time // when this side last changed its keys
 	pingNow  bool // an ack-eliciting frame must go out
 	probes   int  // probe-timeout frames to send, whatever the window says
 	fullMTU  bool // a frame was filled to the brim: worth looking for a larger size
@@ -82,32 +81,30 @@ type Session struct {
 	onlyAcks int  // frames sent in a row that elicit no acknowledgement
 
 	closing closeState
-	stats   counters
+	stats   Counters
 }
 
-type counters struct {
-	Sent, Received           uint64
-	SentBytes, ReceivedBytes uint64
-	Lost, Spurious           uint64
-	DroppedAuth, Duplicates  uint64
-	Migrations, KeyUpdates   uint64
-}
-
-// Stats describe a session so far.
-type Stats struct {
+// Counters count what happened on a session so far.
+type Counters struct {
 	Sent, Received           uint64 // datagrams
 	SentBytes, ReceivedBytes uint64 // UDP payload
 	Lost                     uint64 // datagrams declared lost
 	Spurious                 uint64 // of those, acknowledged after all
 	Duplicates               uint64 // datagrams that came twice
 	DroppedAuth              uint64 // datagrams that failed to authenticate
-	Migrations, KeyUpdates   uint64
-	SmoothedRTT, MinRTT      time.Duration
-	RTTVar                   time.Duration
-	CongestionWindow         int // bytes
-	BytesInFlight            int
-	MTU                      int // largest UDP payload in use, in bytes
-	Messages                 channels.Stats
+	Migrations               uint64 // moves of data to another path
+	KeyUpdates               uint64 // begun by this side
+}
+
+// Stats are what a session has counted, and what it measures on its active path.
+type Stats struct {
+	Counters
+	SmoothedRTT, MinRTT time.Duration
+	RTTVar              time.Duration
+	CongestionWindow    int // bytes
+	BytesInFlight       int
+	MTU                 int // largest UDP payload in use, in bytes
+	Messages            channels.Stats
 }
 
 func (e *Endpoint) newSession(peer wire.PeerID, app string, initiator bool) *Session {
@@ -148,8 +145,7 @@ func (s *Session) params() wire.Params {
 func (s *Session) start(now Time, res *handshake.Result, p Path) {
 	s.id = res.SessionID
 	s.peerParams = res.Params
-	s.aes = s.e.hasAES() && res.Params.AES
-	s.keys = seal.New(res.Send, res.Recv, s.aes)
+	s.keys = seal.New(res.Send, res.Recv, s.e.hasAES() && res.Params.AES)
 	s.remote.live = append(s.remote.live[:0], remoteID{0, res.Params.ConnID, res.Params.Token})
 	s.loss.Init(s.e.rng.Uint64())
 	s.acks = recovery.Acks{}
@@ -165,7 +161,7 @@ func (s *Session) start(now Time, res *handshake.Result, p Path) {
 
 // takeTransport moves what start made from x to s.
 func (s *Session) takeTransport(x *Session) {
-	s.id, s.peerParams, s.aes, s.keys = x.id, x.peerParams, x.aes, x.keys
+	s.id, s.peerParams, s.keys = x.id, x.peerParams, x.keys
 	s.replay, s.largest, s.heardPN = x.replay, x.largest, x.heardPN
 	s.local, s.remote, s.usedID = x.local, x.remote, x.usedID
 	s.loss, s.acks = x.loss, x.acks
@@ -264,13 +260,7 @@ func (s *Session) RecvInto(now Time, channel uint16, buf []byte) (n int, mode wi
 
 // Stats returns what the session has counted and measured.
 func (s *Session) Stats() Stats {
-	c := &s.stats
-	st := Stats{
-		Sent: c.Sent, Received: c.Received, SentBytes: c.SentBytes, ReceivedBytes: c.ReceivedBytes,
-		Lost: c.Lost, Spurious: c.Spurious, Duplicates: c.Duplicates, DroppedAuth: c.DroppedAuth,
-		Migrations: c.Migrations, KeyUpdates: c.KeyUpdates,
-		Messages: s.msgs.Stats(),
-	}
+	st := Stats{Counters: s.stats, Messages: s.msgs.Stats()}
 	if p := s.active; p != nil {
 		st.SmoothedRTT, st.MinRTT, st.RTTVar = p.rec.RTT.Smoothed(), p.rec.RTT.Min(), p.rec.RTT.Var()
 		st.CongestionWindow, st.BytesInFlight, st.MTU = p.rec.Window(), p.rec.InFlight(), p.mtu.Current()

@@ -90,7 +90,6 @@ func (v *validation) sentAt(token [8]byte) (at Time, ok bool) {
 // fail ends a round that nobody answered. A late answer proves nothing.
 func (v *validation) fail() {
 	v.next, v.giveUp, v.issued = Never, Never, 0
-	clear(v.tokens[:])
 }
 
 // succeed ends the search: the peer has answered.

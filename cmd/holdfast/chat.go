@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,11 @@ func chat(ctx context.Context, cmd *cli.Command, r *run) error {
 	key, err := r.identity()
 	if err != nil {
 		return err
+	}
+	if !peer.Peer.IsZero() {
+		if err := r.mayCall(key, peer); err != nil {
+			return err
+		}
 	}
 	n, err := r.node(key, &node.Trace{PathChanged: r.notePath})
 	if err != nil {
@@ -120,9 +126,20 @@ func (r *run) farewell(ctx context.Context, c *node.Conn, err error) error {
 	}
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errQuiet) || errors.Is(cause, context.Canceled) {
-		return nil // what was said is delivered as the session closes
+		return r.leave(c)
 	}
 	return ended(cause)
+}
+
+// leave closes the session, which delivers what was said.
+func (r *run) leave(c *node.Conn) error {
+	if err := c.Err(); err != nil {
+		return ended(err)
+	}
+	if err := c.Close(); err != nil {
+		return cmp.Or(ended(err), errors.New("the peer left before it had everything that was said"))
+	}
+	return nil
 }
 
 // notePath tells the user that the way to the peer is another.

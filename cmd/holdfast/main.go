@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/seed-67dce94e/holdfast/cmd/internal/program"
 	"github.com/urfave/cli/v3"
@@ -54,7 +55,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 		},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if cmd.Args().Present() {
-				return program.Misused("there is no verb %q", cmd.Args().First())
+				return noVerb(cmd, cmd.Args().First())
 			}
 			cmd.Root().Writer = stderr
 			if err := cli.ShowRootCommandHelp(cmd); err != nil {
@@ -63,4 +64,12 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			return program.Misused("no verb given")
 		},
 	}
+}
+
+func noVerb(cmd *cli.Command, typed string) error {
+	names := make([]string, len(cmd.Commands))
+	for i, v := range cmd.Commands {
+		names[i] = v.Name
+	}
+	return program.Misused("there is no verb %q; there are %s", typed, strings.Join(names, ", "))
 }

@@ -41,6 +41,9 @@ func ping(ctx context.Context, cmd *cli.Command, r *run) error {
 	if err != nil {
 		return err
 	}
+	if err := r.mayCall(key, peer); err != nil {
+		return err
+	}
 	p := &pinger{
 		run:         r,
 		count:       cmd.Int("count"),

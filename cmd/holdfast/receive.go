@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -34,7 +35,7 @@ in the directory and nowhere else; one that is there already is not replaced.`,
 func receive(ctx context.Context, cmd *cli.Command, r *run) error {
 	dir := cmd.String("dir")
 	if info, err := os.Stat(dir); err != nil {
-		return err
+		return program.Hint(fmt.Errorf("--dir: %w", err), "make the directory first")
 	} else if !info.IsDir() {
 		return program.Misused("receive: --dir: %s is not a directory", dir)
 	}
@@ -71,7 +72,8 @@ func (r *run) download(ctx context.Context, c *node.Conn, dir string) error {
 	begin := time.Now()
 	path, sum, err := r.keep(ctx, ch, o, dir)
 	if err != nil {
-		return errors.Join(err, c.CloseWith(closeRefused, err.Error()))
+		c.CloseWith(closeRefused, reasonFor(err))
+		return err
 	}
 	if err := sendJSON(ctx, ch, trailer{sum}); err != nil {
 		return err
@@ -81,6 +83,18 @@ func (r *run) download(ctx context.Context, c *node.Conn, dir string) error {
 		ElapsedMS: milliseconds(time.Since(begin)), Route: c.Path(),
 	})
 	return c.Close()
+}
+
+// reasonFor tells the sender why the file was not kept, without the names of
+// directories on this machine.
+func reasonFor(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	if errors.Is(err, context.Canceled) {
+		return "the receiver was interrupted"
+	}
+	return err.Error()
 }
 
 // keep writes the offered file under a temporary name and gives it its own once
@@ -137,7 +151,7 @@ func copyPieces(ctx context.Context, ch *node.Channel, to io.Writer, size int64)
 	for left := size; left > 0; {
 		m, err := ch.Recv(ctx)
 		if err != nil {
-			return fmt.Errorf("the file is not whole: %w", err)
+			return fmt.Errorf("the file is not whole: %w", cmp.Or(ended(err), errors.New("the sender left")))
 		}
 		if int64(len(m.Data)) > left || len(m.Data) == 0 {
 			return errors.New("the file is not of the size that was offered")

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -62,7 +64,8 @@ func verb(s streams, low, high int, do func(context.Context, *cli.Command, *run)
 		case n > high:
 			return program.Misused("%s: unexpected argument %q", cmd.Name, cmd.Args().Get(high))
 		}
-		return do(ctx, cmd, newRun(s, cmd))
+		r := newRun(s, cmd)
+		return errors.Join(do(ctx, cmd, r), r.print.failure())
 	}
 }
 
@@ -83,7 +86,7 @@ func (r *run) guest() (node.Key, error) {
 func (r *run) node(key node.Key, trace *node.Trace) (*node.Node, error) {
 	for _, s := range r.servers {
 		if _, err := wire.ParseServer(s); err != nil {
-			return nil, program.Misused("--server: %v", err)
+			return nil, program.Misused("--server: %s", program.Plain(err))
 		}
 	}
 	n, err := node.Listen(&node.Config{
@@ -109,9 +112,24 @@ func (r *run) online(ctx context.Context, n *node.Node) error {
 	defer cancel()
 	err := n.WaitOnline(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return program.Hint(fmt.Errorf("no answer from the rendezvous server: %w", err), "is the server running, and its UDP port open?")
+		return program.Hint(errors.New("no rendezvous server answers"+troubles(n.Status().Servers)),
+			"is the server running, its UDP port open, and --server the line that it prints?")
 	}
 	return err
+}
+
+// troubles says of each server why it was not reached.
+func troubles(servers []node.ServerStatus) string {
+	var b strings.Builder
+	for _, s := range servers {
+		fmt.Fprintf(&b, "; %s: %s", s.Addr, trouble(s))
+	}
+	return b.String()
+}
+
+// trouble says why a server was not reached.
+func trouble(s node.ServerStatus) string {
+	return program.Plain(errors.New(cmp.Or(s.Error, s.State.String())))
 }
 
 // A printer writes results: a line for people or a JSON object for machines.
@@ -119,7 +137,8 @@ type printer struct {
 	w    io.Writer
 	json bool
 
-	mu sync.Mutex
+	mu  sync.Mutex
+	err error // the first of writing
 }
 
 // result prints v, whose String method is the line for people. An empty line is
@@ -138,7 +157,16 @@ func (p *printer) result(v fmt.Stringer) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprintln(p.w, line)
+	if _, err := fmt.Fprintln(p.w, line); err != nil && p.err == nil {
+		p.err = fmt.Errorf("cannot write the results: %w", err)
+	}
+}
+
+// failure returns why a result could not be written, if any could not.
+func (p *printer) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
 }
 
 // milliseconds is how results give a duration to machines.

@@ -39,6 +39,9 @@ func send(ctx context.Context, cmd *cli.Command, r *run) error {
 	if err != nil {
 		return err
 	}
+	if err := r.mayCall(key, peer); err != nil {
+		return err
+	}
 	n, err := r.node(key, nil)
 	if err != nil {
 		return err

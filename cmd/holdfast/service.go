@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/cmd/internal/program"
 	"github.com/seed-67dce94e/holdfast/node"
-	"github.com/seed-67dce94e/holdfast/session"
 )
 
 // A service is what the listening verb does for those who call. The caller names
@@ -40,21 +40,30 @@ const helloTimeout = 10 * time.Second
 
 // parsePeer reads a PEER argument.
 func parsePeer(arg string) (node.Ticket, error) {
+	if !strings.HasPrefix(strings.ToLower(strings.TrimSpace(arg)), "hf") {
+		return node.Ticket{}, program.Misused("PEER: %.40q is neither a ticket (hft1...) nor a peer ID (hf1...)", arg)
+	}
 	t, err := node.ParseTicket(arg)
 	if err != nil {
-		return t, program.Misused("PEER: %v", err)
+		return t, program.Misused("PEER: %s", program.Plain(err))
 	}
 	return t, nil
 }
 
+// mayCall refuses a call that cannot succeed, before the node starts: one under
+// the key of a verb that listens would take its place at the server.
+func (r *run) mayCall(key node.Key, peer node.Ticket) error {
+	switch {
+	case peer.Peer == key.ID():
+		return program.Hint(errors.New("PEER is yourself: both sides use the same key"), "give one of the two another identity, as in --key ./other.key")
+	case len(r.servers) == 0 && len(peer.Servers) == 0 && len(peer.Addrs) == 0:
+		return program.Misused("a peer ID alone does not say where the peer is: add --server, or use the ticket that the peer prints")
+	}
+	return nil
+}
+
 // call opens a session with the peer and asks for the service.
 func (r *run) call(ctx context.Context, n *node.Node, peer node.Ticket, s service) (*node.Conn, error) {
-	switch {
-	case peer.Peer == n.ID():
-		return nil, program.Hint(session.ErrSelf, "give one of the two another identity with --key")
-	case len(r.servers) == 0 && len(peer.Servers) == 0 && len(peer.Addrs) == 0:
-		return nil, program.Misused("a peer ID alone does not say where the peer is: add --server, or use the ticket that the peer prints")
-	}
 	c, err := n.DialTicket(ctx, peer)
 	if err != nil {
 		return nil, explainDial(err)
@@ -146,10 +155,14 @@ func (o online) String() string {
 
 // announce waits until the node can be found, and prints its ticket.
 func (r *run) announce(ctx context.Context, n *node.Node, invite string) error {
+	t := ticket(n)
+	if len(t.Servers) == 0 && len(t.Addrs) == 0 {
+		return program.Misused("nobody could find this node: add --server, or --listen with an address of this machine")
+	}
 	if err := r.online(ctx, n); err != nil {
 		return err
 	}
-	r.print.result(online{Event: "online", ID: n.ID(), Ticket: ticket(n), invite: invite})
+	r.print.result(online{Event: "online", ID: n.ID(), Ticket: t, invite: invite})
 	return nil
 }
 

@@ -56,6 +56,8 @@ func (s statusReport) String() string {
 		facts := []string{srv.Addr, srv.State.String()}
 		if srv.State == node.ServerRegistered {
 			facts = append(facts, srv.RTT.Round(100*time.Microsecond).String(), "sees "+srv.Observed.String())
+		} else if srv.Error != "" {
+			facts = append(facts, trouble(srv))
 		}
 		row("server", facts...)
 	}

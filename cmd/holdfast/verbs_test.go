@@ -39,7 +39,9 @@ func TestMisuseExitsWithTwoAndSaysWhy(t *testing.T) {
 		{"ping --count -1 " + id, "--count"},
 		{"ping " + id[:len(id)-1] + "7", "PEER"},
 		{"send onlyfile", "want FILE PEER"},
+		{"ping photo.jpg", "neither a ticket"},
 		{"echo --server nonsense", "--server"},
+		{"echo", "add --server"},
 	} {
 		stdout, stderr, code := runToEnd(t, holdfast(t, strings.Fields(tt.args)...))
 		if code != 2 || !strings.Contains(stderr, "holdfast: error: ") || !strings.Contains(stderr, tt.want) {
@@ -158,6 +160,52 @@ func TestAbsentPeerIsReportedWithAHint(t *testing.T) {
 	stdout, stderr, code := runToEnd(t, holdfast(t, "ping", "--listen", "127.0.0.1:0", "--server", server.addr, somebody(t)))
 	if code != 1 || !strings.Contains(stderr, "not registered") || !strings.Contains(stderr, "holdfast: hint: ") || stdout != "" {
 		t.Errorf("exit %d, want 1, an error and a hint\n%s%s", code, stdout, stderr)
+	}
+}
+
+func TestCallingOneselfDoesNotUnseatWhoListens(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	key := filepath.Join(t.TempDir(), "key")
+	echo := start(t, holdfast(t, "echo", "--json", "--listen", "127.0.0.1:0", "--key", key, "--server", server.addr))
+	ticket := ticketOf(echo)
+	_, stderr, code := runToEnd(t, holdfast(t, "chat", "--key", key, "--server", server.addr, ticket))
+	if code != 1 || !strings.Contains(stderr, "yourself") || !strings.Contains(stderr, "hint: ") {
+		t.Errorf("chat: exit %d, want 1 and the reason\n%s", code, stderr)
+	}
+	if _, stderr, code := runToEnd(t, holdfast(t, "ping", "--count", "1", ticket)); code != 0 {
+		t.Errorf("ping afterwards: exit %d, want 0\n%s", code, stderr)
+	}
+}
+
+func TestUnreachableServersAreNamedWithTheReason(t *testing.T) {
+	t.Parallel()
+	got := troubles([]node.ServerStatus{{Addr: "rv.example:3478", Error: "session: no answer"}, {Addr: "192.0.2.1:3478"}})
+	if want := "; rv.example:3478: no answer; 192.0.2.1:3478: down"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+}
+
+func TestResultsThatCannotBeWrittenFailTheVerb(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	defer full.Close()
+	var stderr bytes.Buffer
+	cmd := holdfast(t, "id")
+	cmd.Stdout, cmd.Stderr = full, &stderr
+	if code := exitCode(t, cmd.Run()); code != 1 || !strings.Contains(stderr.String(), "cannot write the results") {
+		t.Errorf("exit %d, want 1 and the reason\n%s", code, stderr.String())
+	}
+}
+
+func TestSenderIsNotToldOfDirectories(t *testing.T) {
+	t.Parallel()
+	err := &os.PathError{Op: "write", Path: "/home/ann/secret/.holdfast-1", Err: syscall.ENOSPC}
+	if got := reasonFor(err); strings.Contains(got, "ann") || got != syscall.ENOSPC.Error() {
+		t.Errorf("told %q", got)
 	}
 }
 

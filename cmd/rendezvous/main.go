@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 
 	"github.com/seed-67dce94e/holdfast/cmd/internal/program"
 	"github.com/seed-67dce94e/holdfast/rendezvous"
@@ -68,7 +69,7 @@ func serve(ctx context.Context, cmd *cli.Command, stdout io.Writer, log *logrus.
 		return program.HintListen(err, cmd.String("listen"))
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	shown, err := public(s.Server(), cmd.String("public-host"), log)
+	shown, err := public(s, cmd.String("public-host"), log)
 	if err != nil {
 		return err
 	}
@@ -82,23 +83,23 @@ func serve(ctx context.Context, cmd *cli.Command, stdout io.Writer, log *logrus.
 
 // public returns the server as nodes are to be told of it: under the host that
 // they reach it by, and the port that it is bound to.
-func public(s wire.Server, host string, log *logrus.Logger) (wire.Server, error) {
-	bound, port, err := net.SplitHostPort(s.Addr)
-	if err != nil {
-		return s, err
-	}
-	if host == "" {
-		host = bound
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+func public(s *rendezvous.Server, host string, log *logrus.Logger) (wire.Server, error) {
+	bound := s.Addr()
+	switch {
+	case host != "":
+	case !bound.Addr().IsUnspecified():
+		host = bound.Addr().String()
+	default:
+		var err error
 		if host, err = os.Hostname(); err != nil {
-			return s, program.Hint(err, "say how nodes reach the server with --public-host")
+			return wire.Server{}, program.Hint(err, "say how nodes reach the server with --public-host")
 		}
 		log.Warnf("nodes are told to reach this server as %s, which is only a guess: say how with --public-host", host)
 	}
-	shown, err := wire.ParseServer(wire.Server{ID: s.ID, Addr: net.JoinHostPort(host, port)}.String())
+	addr := net.JoinHostPort(host, strconv.Itoa(int(bound.Port())))
+	shown, err := wire.ParseServer(wire.Server{ID: s.ID(), Addr: addr}.String())
 	if err != nil {
-		return s, program.Misused("--public-host: %v", err)
+		return shown, program.Misused("--public-host: %s", program.Plain(err))
 	}
 	return shown, nil
 }

@@ -123,6 +123,15 @@ func TestPublicHostTakesThePlaceOfTheBoundAddress(t *testing.T) {
 	}
 }
 
+func TestServerOnAllAddressesDoesNotPassForLoopback(t *testing.T) {
+	t.Parallel()
+	r := start(t, "--listen", ":0", "--key", keyFile(t))
+	if strings.Contains(r.line, "127.0.0.1") || strings.Contains(r.line, "0.0.0.0") || !strings.Contains(r.stderr.String(), "--public-host") {
+		t.Errorf("printed %s, and advised: %s", r.line, r.stderr.String())
+	}
+	r.leave()
+}
+
 func TestMisuseAndFailureAreToldApart(t *testing.T) {
 	t.Parallel()
 	taken, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -27,6 +27,9 @@ func main() {
 	name := flag.String("name", "somebody", "what the others call you")
 	server := flag.String("server", os.Getenv("HOLDFAST_RENDEZVOUS"), "rendezvous server, hf1...@host:port")
 	flag.Parse()
+	if *server == "" {
+		log.Fatal("chat: name a rendezvous server with -server")
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := chat(ctx, *name, *server, flag.Arg(0)); err != nil {

@@ -34,6 +34,9 @@ func main() {
 	log.SetFlags(0)
 	server := flag.String("server", os.Getenv("HOLDFAST_RENDEZVOUS"), "rendezvous server, hf1...@host:port")
 	flag.Parse()
+	if *server == "" {
+		log.Fatal("game: name a rendezvous server with -server")
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := game(ctx, *server, flag.Arg(0)); err != nil {

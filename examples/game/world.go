@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/seed-67dce94e/holdfast/node"
 )
@@ -97,6 +98,6 @@ func (w *world) draw(out io.Writer, path node.Path) {
 	if w.it {
 		role = "catch o"
 	}
-	fmt.Fprintf(&b, "+%s+\nyou are @: %s   caught %d times   %v, %v\n", strings.Repeat("-", width), role, w.caught, path.Kind, path.RTT)
+	fmt.Fprintf(&b, "+%s+\nyou are @: %s   caught %d times   %v, %v\n", strings.Repeat("-", width), role, w.caught, path.Kind, path.RTT.Round(100*time.Microsecond))
 	io.WriteString(out, b.String())
 }

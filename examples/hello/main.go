@@ -14,6 +14,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) < 2 {
+		log.Fatal("usage: hello SERVER [PEER]")
+	}
 	ctx := context.Background()
 	n := must(node.Listen(&node.Config{App: "hello", Rendezvous: os.Args[1:2]}))
 	defer n.Close()
@@ -27,8 +30,9 @@ func main() {
 	fmt.Println(n.ID())
 	for {
 		c := must(n.Accept(ctx))
-		m := must(c.Recv(ctx))
-		fmt.Printf("%s says %s\n", c.Peer().Short(), m.Data)
+		if m, err := c.Recv(ctx); err == nil {
+			fmt.Printf("%s says %s\n", c.Peer().Short(), m.Data)
+		}
 	}
 }
 

@@ -54,7 +54,8 @@ type Client struct {
 	hosts         []Host
 	stun          []stunServer
 	seen          []sighting
-	refreshAt     clock.Time // Never if no server has to hear of changed addresses
+	refreshAt     clock.Time   // Never if no server has to hear of changed addresses
+	sightings     limit.Bucket // of new addresses that servers hear of at once
 }
 
 // A Host is an address of one of the node's own interfaces.

@@ -70,6 +70,7 @@ type ServerStatus struct {
 	State    ServerState
 	RTT      time.Duration
 	Observed netip.AddrPort // where the server sees the node
+	Err      error          // why the latest session or dial failed; nil once there is a session
 }
 
 type server struct {
@@ -80,6 +81,7 @@ type server struct {
 	remote   netip.AddrPort
 	rtt      time.Duration
 	observed netip.AddrPort
+	err      error // why the latest session or dial failed; nil once there is a session
 
 	redialAt  clock.Time // while Waiting
 	tries     int        // failed dials since the last session
@@ -104,7 +106,7 @@ func (c *Client) Servers() int { return len(c.servers) }
 // Server returns the status of a server.
 func (c *Client) Server(i int) ServerStatus {
 	s := &c.servers[i]
-	return ServerStatus{Server: s.Server, State: s.state, RTT: s.rtt, Observed: s.observed}
+	return ServerStatus{Server: s.Server, State: s.state, RTT: s.rtt, Observed: s.observed, Err: s.err}
 }
 
 // AddServer makes the client use a server for as long as introductions need it,
@@ -144,7 +146,7 @@ func (c *Client) unused(i int) bool {
 func (c *Client) ServerUp(now clock.Time, i int, remote netip.AddrPort, rtt time.Duration) {
 	c.now = now
 	s := &c.servers[i]
-	s.state, s.remote, s.rtt = Connected, remote, rtt
+	s.state, s.remote, s.rtt, s.err = Connected, remote, rtt, nil
 	s.redialAt, s.drainedAt = 0, 0
 	c.register(i)
 }
@@ -162,7 +164,7 @@ func (c *Client) ServerDown(now clock.Time, i int, err error) {
 		return
 	}
 	wasUp := s.state != Dialing
-	s.state, s.observed = Waiting, netip.AddrPort{}
+	s.state, s.observed, s.err = Waiting, netip.AddrPort{}, err
 	if wasUp {
 		s.tries, s.lostAt = 0, now
 	}
@@ -181,8 +183,7 @@ func (c *Client) ServerDown(now clock.Time, i int, err error) {
 // replaced reports whether a session ended because another took its place.
 func replaced(err error) bool {
 	var closed *session.CloseError
-	return errors.As(err, &closed) && closed.Remote &&
-		(closed.Code == CodeReplaced || closed.Code == session.CodeSuperseded)
+	return errors.As(err, &closed) && closed.Remote && closed.Code == CodeReplaced
 }
 
 func (c *Client) backoff(s *server) time.Duration {
@@ -267,7 +268,7 @@ func (c *Client) handleRegistered(i int, m *wire.Registered) {
 		c.sighted(m.Observed)
 	}
 	if m.STUNPort != 0 && s.remote.IsValid() {
-		c.addSTUN(netip.AddrPortFrom(s.remote.Addr(), m.STUNPort), i)
+		c.setSTUNOf(i, netip.AddrPortFrom(s.remote.Addr(), m.STUNPort))
 	}
 	if s.state == Connected {
 		s.state = Online

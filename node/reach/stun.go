@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pion/stun/v4"
+	"github.com/seed-67dce94e/holdfast/node/limit"
 	"github.com/seed-67dce94e/holdfast/session/clock"
 )
 
@@ -20,6 +21,11 @@ const (
 	sightingLife = 2 * time.Minute
 	sightingsMax = 6
 )
+
+// sightingRate is how often servers hear of new addresses at once. They limit how
+// often a node may speak: one that sees it elsewhere each time must not use that
+// up at the others.
+var sightingRate = limit.Rate{PerSecond: 2, Burst: 4}
 
 // A stunServer is one server and the transaction with it, if one is under way.
 type stunServer struct {
@@ -79,7 +85,9 @@ func (c *Client) sighted(a netip.AddrPort) {
 	}
 	c.seen = append(c.seen, sighting{a, c.now})
 	if !known {
-		c.refreshSoon()
+		wait := c.sightings.Wait(c.now, sightingRate, 1)
+		c.sightings.Take(c.now, sightingRate, 1)
+		c.refreshAt = min(c.refreshAt, c.now.Add(max(refreshDelay, wait)))
 	}
 }
 
@@ -91,6 +99,18 @@ func (c *Client) addSTUN(a netip.AddrPort, owner int) {
 	}
 	c.stun = append(c.stun, stunServer{addr: a, owner: owner, at: c.now})
 	c.timeoutSTUN(&c.stun[len(c.stun)-1])
+}
+
+// setSTUNOf notes where a rendezvous server says that it answers STUN: in one
+// place, so that a server that names another port each time fills no memory.
+func (c *Client) setSTUNOf(owner int, a netip.AddrPort) {
+	if slices.ContainsFunc(c.stun, func(s stunServer) bool { return s.addr == a }) {
+		return
+	}
+	c.dropSTUNOf(owner)
+	if !slices.Contains(forbiddenPorts, a.Port()) {
+		c.addSTUN(a, owner)
+	}
 }
 
 func (c *Client) dropSTUNOf(owner int) {

@@ -275,3 +275,25 @@ func TestOldUnreliableNumbersAreForgotten(t *testing.T) {
 		t.Errorf("%d words to remember %d numbers", n, seenMax)
 	}
 }
+
+// A second handshake may take over and grant less than was used under the first.
+func TestCreditThatWasUsedIsKeptWhenAHandshakeTakesOver(t *testing.T) {
+	s := New(Config{})
+	s.SetPeer(1<<20, 1<<16)
+	for range 2 {
+		if _, err := s.Send(1, &Message{Data: make([]byte, 400)}); err != nil {
+			t.Fatal(err)
+		}
+		s.Append(1, nil, 1200, nil)
+	}
+	s.SetPeer(1<<20, 100)
+	if err := s.Check(); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Send(1, &Message{Data: make([]byte, 400)}); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := s.Append(1, nil, 1200, nil); len(b) > 0 {
+		t.Errorf("%d bytes were sent without credit", len(b))
+	}
+}

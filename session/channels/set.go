@@ -69,14 +69,16 @@ func New(cfg Config) *Set {
 }
 
 // SetPeer tells the longest message that the peer accepts and the credit that
-// it grants every channel from the start. It is called once. Queued messages
-// that turn out to be too long meet the fate Refused.
+// it grants every channel from the start. Queued messages that turn out to be
+// too long meet the fate Refused. It is called again if another handshake takes
+// over before the peer has taken anything in; what was sent by then is sent anew
+// under the same numbers, and keeps its credit.
 func (s *Set) SetPeer(maxMessage, channelCredit int) {
 	s.sending = true
 	s.lengthMax = min(maxMessage, lengthMax)
 	s.initialCredit = uint64(channelCredit)
 	for _, ch := range s.channels {
-		ch.limit = s.initialCredit
+		ch.limit = max(s.initialCredit, ch.used)
 		for mode := range ch.out {
 			s.refuseTooLong(&ch.out[mode])
 		}

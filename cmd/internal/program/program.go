@@ -43,10 +43,14 @@ func Run(ctx context.Context, cmd *cli.Command, args []string) int {
 		cmd.ErrWriter = os.Stderr
 	}
 	cmd.ExitErrHandler = func(context.Context, *cli.Command, error) {} // the errors are reported below
-	reportMisuse(cmd)
+	reportMisuse(cmd, cmd.Name+" help")
 	err := cmd.Run(ctx, args)
 	if err == nil {
 		return ExitOK
+	}
+	if _, ok := errors.AsType[cli.ExitCoder](err); ok { // the parser's: none of ours is
+		what, _, _ := strings.Cut(err.Error(), ". ")
+		err = about(cmd.Name+" help", Misused("%s", what))
 	}
 	report(cmd.ErrWriter, cmd.Name, err)
 	if _, ok := errors.AsType[*UsageError](err); ok {
@@ -55,42 +59,65 @@ func Run(ctx context.Context, cmd *cli.Command, args []string) int {
 	return ExitFailed
 }
 
-// reportMisuse turns the parser's complaints into usage errors, for the command
-// and every verb of it: the handler is not inherited.
-func reportMisuse(cmd *cli.Command) {
+// reportMisuse turns the parser's complaints into usage errors that name the help
+// to read, for the command and every verb of it: the handler is not inherited.
+func reportMisuse(cmd *cli.Command, help string) {
 	cmd.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error {
-		if _, ok := errors.AsType[*UsageError](err); ok {
-			return err
-		}
-		return &UsageError{err.Error()}
+		what, _, _ := strings.Cut(err.Error(), ": strconv.") // Go's own words say nothing to a user
+		return about(help, &UsageError{What: what})
+	}
+	if action := cmd.Action; action != nil {
+		cmd.Action = func(ctx context.Context, cmd *cli.Command) error { return about(help, action(ctx, cmd)) }
 	}
 	for _, verb := range cmd.Commands {
-		reportMisuse(verb)
+		reportMisuse(verb, help+" "+verb.Name)
 	}
 }
 
+// about sets the help to read in a usage error that names none.
+func about(help string, err error) error {
+	if u, ok := errors.AsType[*UsageError](err); ok && u.help == "" {
+		u.help = help
+	}
+	return err
+}
+
 func report(w io.Writer, name string, err error) {
-	text := err.Error()
+	text := Plain(err)
 	if errors.Is(err, context.Canceled) {
 		text = "interrupted"
 	}
 	fmt.Fprintf(w, "%s: error: %s\n", name, text)
 	if h, ok := errors.AsType[*hintedError](err); ok {
 		fmt.Fprintf(w, "%s: hint: %s\n", name, h.hint)
-	} else if _, ok := errors.AsType[*UsageError](err); ok {
-		fmt.Fprintf(w, "%s: hint: see \"%s help\"\n", name, name)
+	} else if u, ok := errors.AsType[*UsageError](err); ok && u.help != "" {
+		fmt.Fprintf(w, "%s: hint: see \"%s\"\n", name, u.help)
 	}
+}
+
+// Plain returns the text of err without the name of the package that it comes
+// from, which means nothing to the person in front of the program.
+func Plain(err error) string {
+	text := err.Error()
+	for _, pkg := range []string{"node: ", "session: ", "wire: "} {
+		text = strings.TrimPrefix(text, pkg)
+	}
+	return text
 }
 
 // A UsageError says that the command line makes no sense. It ends the program
 // with [ExitMisuse].
-type UsageError struct{ What string }
+type UsageError struct {
+	What string
+
+	help string // the command that explains; empty until it is known
+}
 
 func (e *UsageError) Error() string { return e.What }
 
 // Misused returns a [UsageError].
 func Misused(format string, args ...any) error {
-	return &UsageError{fmt.Sprintf(format, args...)}
+	return &UsageError{What: fmt.Sprintf(format, args...)}
 }
 
 type hintedError struct {

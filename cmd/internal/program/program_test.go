@@ -38,9 +38,10 @@ func TestExitCodeTellsFailureFromMisuse(t *testing.T) {
 		{errors.New("no luck"), "do", ExitFailed, "prog: error: no luck\n"},
 		{Hint(errors.New("no luck"), "try %d times", 3), "do", ExitFailed, "prog: error: no luck\nprog: hint: try 3 times\n"},
 		{context.Canceled, "do", ExitFailed, "prog: error: interrupted\n"},
-		{Misused("want %s", "more"), "do", ExitMisuse, "prog: error: want more\nprog: hint: see \"prog help\"\n"},
-		{nil, "do --n=x", ExitMisuse, "prog: error: "},
-		{nil, "do --m", ExitMisuse, "prog: error: "},
+		{Misused("want %s", "more"), "do", ExitMisuse, "prog: error: want more\nprog: hint: see \"prog help do\"\n"},
+		{nil, "do --n=x", ExitMisuse, "prog: error: invalid value \"x\" for flag -n\nprog: hint: see \"prog help do\"\n"},
+		{nil, "do --m", ExitMisuse, "prog: error: flag provided but not defined: -m\nprog: hint: see \"prog help do\"\n"},
+		{nil, "help nosuch", ExitMisuse, "prog: error: No help topic for 'nosuch'\nprog: hint: see \"prog help\"\n"},
 	} {
 		code, stderr := outcome(tt.err, strings.Fields(tt.args)...)
 		if code != tt.code || !strings.HasPrefix(stderr, tt.want) || tt.want == "" && stderr != "" {
