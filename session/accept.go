@@ -13,9 +13,9 @@ const (
 	maxHalfOpen     = 1024
 	underLoadAt     = 128 // half-open sessions from which a cookie is asked for
 	underLoadHold   = time.Second
-	halfOpenPerHost = 16  // while under load
-	readsPerSecond  = 256 // INITs that come to Diffie-Hellman; more is load
-	wastedPerHost   = 16  // of those that led to nothing, in a second, while under load
+	halfOpenPerHost = 16   // while under load
+	readsPerSecond  = 1024 // INITs that come to Diffie-Hellman; more is load
+	wastedPerHost   = 16   // of those that led to nothing, in a second, while under load
 	wastedHosts     = 4096
 	peerShare       = 4 // an INIT of a peer that has a quarter of all sessions is refused
 	halfOpenLife    = 10 * time.Second
