@@ -23,8 +23,12 @@ func (n *Node) Close() error {
 // goodbye is the reason that comes with CodeGoodbye.
 const goodbye = "the node is closing"
 
-// deliverTimeout leaves part of closeTimeout to what follows delivery.
-const deliverTimeout = closeTimeout - 500*time.Millisecond
+// deliverTimeout leaves part of closeTimeout to what follows delivery: within
+// heardTimeout the peers show that they have heard the goodbye.
+const (
+	deliverTimeout = closeTimeout - heardTimeout - 500*time.Millisecond
+	heardTimeout   = time.Second
+)
 
 func (n *Node) shutDown() {
 	defer close(n.closed)
@@ -41,6 +45,14 @@ func (n *Node) shutDown() {
 	}
 	for _, s := range n.shards {
 		s.waitEmpty(delivery)
+	}
+	for _, s := range n.shards {
+		s.hangUp()
+	}
+	heard, cancel := context.WithTimeout(limit, heardTimeout)
+	defer cancel()
+	for _, s := range n.shards {
+		s.waitHeard(heard)
 	}
 	for _, s := range n.shards {
 		s.shut()
@@ -80,8 +92,8 @@ func (s *shard) waitEmpty(ctx context.Context) {
 	}
 }
 
-// shut ends what is left, and everything that runs.
-func (s *shard) shut() {
+// hangUp closes the sessions that are left.
+func (s *shard) hangUp() {
 	s.drive(func(now session.Time) {
 		for c := range s.conns {
 			c.sess.Close(now, CodeGoodbye, goodbye)
@@ -90,6 +102,22 @@ func (s *shard) shut() {
 			s.reach.hangUp(now)
 		}
 	})
+}
+
+// waitHeard waits until every peer has shown that it heard the goodbye: with the
+// sockets closed, it would not be repeated.
+func (s *shard) waitHeard(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.core.Closing() > 0 {
+		if s.wait(ctx, &s.heard) != nil {
+			return
+		}
+	}
+}
+
+// shut ends everything that runs.
+func (s *shard) shut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true

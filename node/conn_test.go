@@ -465,3 +465,34 @@ func TestSessionFollowsAHostThatMoves(t *testing.T) {
 }
 
 var errNetClosed = net.ErrClosed // where a parameter hides package net
+
+// A node that closes keeps its sockets until its peers have heard: a goodbye
+// that is lost is said again.
+func TestLostGoodbyeIsSaidAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, net *nodetest.Net) {
+		alice, bob := listen(t, net, "alice", node.Config{}), listen(t, net, "bob", node.Config{})
+		dial(t, alice, bob)
+		c := accept(t, bob)
+		dropped := false
+		net.Do(func(*wiretest.Net) {
+			alice.host.SetLink(wiretest.Link{Delay: 15 * time.Millisecond})
+			alice.host.Up.Drop = func(time.Duration, []byte) bool {
+				first := !dropped
+				dropped = true
+				return first
+			}
+		})
+		begun := time.Now()
+		alice.Close()
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("closing took %v", took)
+		}
+		var closed *node.CloseError
+		if _, err := c.Recv(within(t, time.Second)); !errors.As(err, &closed) || closed.Code != node.CodeGoodbye {
+			t.Errorf("the peer heard %v", err)
+		}
+		if !dropped {
+			t.Error("nothing was lost")
+		}
+	})
+}

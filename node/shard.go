@@ -41,6 +41,7 @@ type shard struct {
 	dials       map[PeerID][]*dial
 	refused     []*Conn // that nobody accepts: to be closed
 	emptied     waitList
+	heard       waitList // for the peers to hear that their sessions are closed
 	idleWaiters []*waiter
 
 	reach       *rendezvous  // nil except in the first shard
@@ -94,6 +95,9 @@ func (s *shard) drain(now session.Time) {
 		if !s.followUp(now) {
 			break
 		}
+	}
+	if s.core.Closing() == 0 {
+		s.heard.wake()
 	}
 	s.unsent = 0
 	s.armAt(now, s.deadline())

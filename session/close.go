@@ -20,6 +20,7 @@ type closeState struct {
 	reason   string
 	next     Time // when CLOSE goes out (again); Never if it does not
 	gap      time.Duration
+	answers  bool // the peer closed: each CLOSE of its is answered with one
 }
 
 // Close ends the session at once. The peer gets code and reason; messages not
@@ -57,6 +58,7 @@ func (s *Session) CloseWhenSent(now Time, code uint64, reason string) {
 func (s *Session) sayClose(now Time) {
 	pto := s.active.pto()
 	s.state = stateClosing
+	s.e.closing++
 	s.closing.next, s.closing.gap = now, pto
 	s.expires = now.Add(drainPTOs * pto)
 	s.e.touch(s)
@@ -67,8 +69,11 @@ func (s *Session) nextClose(now Time, buf []byte) (Datagram, bool) {
 	if s.closing.next > now || !x.mayEmit() {
 		return Datagram{}, false
 	}
-	s.closing.next = now.Add(s.closing.gap)
-	s.closing.gap *= 2
+	s.closing.next = Never
+	if !s.closing.answers {
+		s.closing.next = now.Add(s.closing.gap)
+		s.closing.gap *= 2
+	}
 	f := s.openFrame(buf, x, min(x.mtu.Current(), len(buf)))
 	c := wire.Close{Code: s.closing.code, Reason: []byte(s.closing.reason)}
 	f.b = s.acks.Append(now, f.b, f.limit)
@@ -86,20 +91,32 @@ func (s *Session) answerClosing(now Time) {
 	}
 }
 
-// lookForClose ends the wait early when the peer says that it closes too.
-func (s *Session) lookForClose(b []byte) {
+// closeArrived ends the wait: the peer has heard, or closes too. Nothing more is
+// said, also not in answer.
+func (s *Session) closeArrived() {
+	s.state, s.closing.next = stateDraining, Never
+	s.e.closing--
+}
+
+// bringsClose reports whether a frame holds a CLOSE.
+func (s *Session) bringsClose(b []byte) bool {
 	for len(b) > 0 {
 		rest, err := wire.ConsumeChunk(b, &s.e.chunk)
 		if err != nil {
-			return
+			return false
 		}
 		if s.e.chunk.Type == wire.TypeClose {
-			s.state, s.closing.next = stateDraining, Never
-			return
+			return true
 		}
 		b = rest
 	}
+	return false
 }
+
+// Closing returns how many sessions this side has closed whose peers have not
+// shown yet that they heard. It falls to zero in three probe timeouts at most;
+// whoever wants its goodbyes heard keeps the sockets open until then.
+func (e *Endpoint) Closing() int { return e.closing }
 
 // closeDeadline is when CLOSE is repeated, or the wait is over. An address that
 // may be sent nothing more is only waited for.
@@ -110,8 +127,8 @@ func (s *Session) closeDeadline(now Time) Time {
 	return min(s.expires, after(now, s.closing.next))
 }
 
-// peerClosed obeys the peer's CLOSE: everything ends, and nothing more is sent
-// (RFC 9000 §10.2.2).
+// peerClosed obeys the peer's CLOSE: everything ends. One CLOSE in answer lets
+// the peer know that it was heard (RFC 9000 §10.2.2); nothing else is sent.
 func (s *Session) peerClosed(now Time, c *wire.Close) {
 	if s.closing.whenSent && s.msgs.Drained() {
 		// Both sides have closed, and the peer has everything: this side's close
@@ -120,6 +137,8 @@ func (s *Session) peerClosed(now Time, c *wire.Close) {
 	}
 	s.end(&CloseError{Code: c.Code, Reason: string(c.Reason), Remote: true})
 	s.state = stateDraining
+	s.closing.code, s.closing.reason = 0, ""
+	s.closing.answers, s.closing.next = true, now
 	s.expires = now.Add(drainPTOs * s.active.pto())
 }
 
@@ -178,6 +197,9 @@ func (e *Endpoint) drop(s *Session) {
 		if t := s.remote.current().token; e.byToken[t] == s {
 			delete(e.byToken, t)
 		}
+	}
+	if s.state == stateClosing {
+		e.closing--
 	}
 	if s.keys != nil {
 		s.keys.Zero()

@@ -52,8 +52,8 @@ func TestPeerThatHasNotHeardCloseIsToldAgain(t *testing.T) {
 	}
 }
 
-// RFC 9000 §10.2.2: who is told of the end says nothing more.
-func TestClosedPeerIsSilent(t *testing.T) {
+// RFC 9000 §10.2.2: who is told of the end says so, each time, and nothing more.
+func TestClosedPeerAnswersCloseAndIsSilentOtherwise(t *testing.T) {
 	sc := acceptedScript(t, Config{})
 	pto := sc.s.active.pto()
 	sc.take()
@@ -65,7 +65,11 @@ func TestClosedPeerIsSilent(t *testing.T) {
 	if !errors.Is(c, ErrClosed) || !errors.Is(c, net.ErrClosed) {
 		t.Error("the error is not one of closing")
 	}
+	sc.wantChunk("the peer may know that it was heard", wire.TypeClose)
 	sc.write(ping)
+	sc.wantIdle("there is nothing to say to a stray frame")
+	sc.write(peerClose(9, "bye"))
+	sc.wantChunk("the answer was lost", wire.TypeClose)
 	sc.advance(drainPTOs * pto)
 	sc.wantIdle("the session has ended")
 	if n := sc.ep.Stats().Sessions; n != 0 {
@@ -77,8 +81,13 @@ func TestClosesThatCrossAreEnough(t *testing.T) {
 	sc := acceptedScript(t, Config{})
 	sc.change(func(now Time) { sc.s.Close(now, 0, "") })
 	sc.wantChunk("ours", wire.TypeClose)
+	if n := sc.ep.Closing(); n != 1 {
+		t.Errorf("%d sessions wait for the peer to hear", n)
+	}
 	sc.write(peerClose(0, ""))
-	sc.take()
+	if n := sc.ep.Closing(); n != 0 {
+		t.Errorf("%d sessions wait after it has", n)
+	}
 	sc.advance(time.Second)
 	sc.wantIdle("both sides have closed")
 }

@@ -188,6 +188,6 @@ func (e *Endpoint) discard(x *Session) {
 // peer still sends there would end the session that it is about to merge.
 func (e *Endpoint) silence(s *Session) {
 	e.leaveHalfOpen(s)
-	s.state = stateDraining
+	s.state, s.closing.next = stateDraining, Never
 	e.touch(s)
 }

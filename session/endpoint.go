@@ -39,6 +39,7 @@ type Endpoint struct {
 	stateless queue[reply]    // answers to datagrams that belong to no session
 	events    queue[Event]
 	sessions  int
+	closing   int // of them, how many wait for their peer to hear CLOSE
 	stats     EndpointStats
 
 	resetBudget budget

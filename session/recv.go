@@ -24,10 +24,18 @@ func (s *Session) handleFrame(now Time, p Path, id wire.ConnID, b []byte) {
 			return
 		}
 	case stateClosing:
-		s.answerClosing(now)
-		s.lookForClose(body)
+		if s.bringsClose(body) {
+			s.closeArrived()
+		} else {
+			s.answerClosing(now)
+		}
 		return
-	case stateDraining, stateClosed:
+	case stateDraining:
+		if s.closing.answers && s.bringsClose(body) {
+			s.closing.next = now
+		}
+		return
+	case stateClosed:
 		return
 	}
 	x := s.obtainPath(p)

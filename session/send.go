@@ -14,7 +14,7 @@ func (s *Session) nextDatagram(now Time, buf []byte) (Datagram, bool) {
 		return s.nextInit(now, buf)
 	case stateHalfOpen:
 		return s.nextResp(now, buf)
-	case stateClosing:
+	case stateClosing, stateDraining:
 		return s.nextClose(now, buf)
 	case stateEstablished:
 		if d, ok := s.nextProbing(now, buf); ok {

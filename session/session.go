@@ -23,7 +23,7 @@ const (
 	stateHalfOpen                 // RESP sent, the initiator has not confirmed
 	stateEstablished              // keys agreed
 	stateClosing                  // CLOSE sent, waiting for it to be acknowledged
-	stateDraining                 // CLOSE received: silent until stray frames have passed
+	stateDraining                 // CLOSE received and answered: nothing else is said until stray frames have passed
 	stateClosed
 )
 
