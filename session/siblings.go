@@ -11,14 +11,16 @@ func (s *Session) siblings() []*Session {
 
 // callSiblings tells other sessions with the same peer that it is to be found on
 // x. One that has lost it finds it again; one that the peer has forgotten,
-// because it was restarted, is answered with RESET.
+// because it was restarted, is answered with RESET. If this side began the
+// session, nothing hints at a restart, and those that are well are left alone.
 func (s *Session) callSiblings(now Time, x *path) {
 	for _, sib := range s.siblings() {
-		if sib != s {
-			sib.pingNow = true
-			sib.tryVouched(now, x.Path)
-			s.e.touch(sib)
+		if sib == s || s.initiator && sib.active.Path == x.Path && !sib.suspect() {
+			continue
 		}
+		sib.pingNow = true
+		sib.tryVouched(now, x.Path)
+		s.e.touch(sib)
 	}
 }
 
