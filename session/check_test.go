@@ -116,11 +116,11 @@ func checkEndpoint(e *Endpoint) error {
 	if e.accepts.n > maxHalfOpen || e.accepts.n < 0 || len(e.accepts.byMAC) > e.sessions {
 		return fmt.Errorf("%d half-open sessions, %d by MAC", e.accepts.n, len(e.accepts.byMAC))
 	}
-	if n := e.stateless.len(); n != 0 {
+	if n := e.stateless.Len(); n != 0 {
 		return fmt.Errorf("%d stateless answers are left after draining", n)
 	}
-	if e.ready.len() != 0 || e.events.len() != 0 {
-		return fmt.Errorf("%d sessions, %d events are left after draining", e.ready.len(), e.events.len())
+	if e.ready.Len() != 0 || e.events.Len() != 0 {
+		return fmt.Errorf("%d sessions, %d events are left after draining", e.ready.Len(), e.events.Len())
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/seed-67dce94e/holdfast/session/channels"
+	"github.com/seed-67dce94e/holdfast/session/fifo"
 	"github.com/seed-67dce94e/holdfast/session/handshake"
 	"github.com/seed-67dce94e/holdfast/session/recovery"
 	"github.com/seed-67dce94e/holdfast/wire"
@@ -35,9 +36,9 @@ type Endpoint struct {
 	accepts acceptState
 
 	timers    timerHeap
-	ready     queue[*Session] // sessions that may have a datagram to send
-	stateless queue[reply]    // answers to datagrams that belong to no session
-	events    queue[Event]
+	ready     fifo.Queue[*Session] // sessions that may have a datagram to send
+	stateless fifo.Queue[reply]    // answers to datagrams that belong to no session
+	events    fifo.Queue[Event]
 	sessions  int
 	closing   int // of them, how many wait for their peer to hear CLOSE
 	stats     EndpointStats
@@ -159,11 +160,11 @@ func (e *Endpoint) enter(now Time) { e.now = max(e.now, now) }
 func (e *Endpoint) touch(s *Session) {
 	if !s.queued {
 		s.queued = true
-		e.ready.push(s)
+		e.ready.Push(s)
 	}
 }
 
-func (e *Endpoint) emit(ev Event) { e.events.push(ev) }
+func (e *Endpoint) emit(ev Event) { e.events.Push(ev) }
 
 // HandleDatagram takes in a datagram that arrived on p at now. It works in place
 // and keeps no part of b. It returns no error: what does not authenticate is
@@ -236,26 +237,26 @@ func (e *Endpoint) NextDatagram(now Time, buf []byte) (Datagram, bool) {
 		panic("session: buffer below 1200 bytes")
 	}
 	e.enter(now)
-	if r, ok := e.stateless.pop(); ok {
+	if r, ok := e.stateless.Pop(); ok {
 		n := copy(buf, r.data[:r.n])
 		return Datagram{Path: r.path, Data: buf[:n], Segment: n}, true
 	}
 	for {
-		s, ok := e.ready.peek()
+		s, ok := e.ready.Peek()
 		if !ok {
 			return Datagram{}, false
 		}
 		if d, ok := s.nextDatagram(e.now, buf); ok {
 			return d, true
 		}
-		e.ready.pop()
+		e.ready.Pop()
 		s.queued = false
 		s.settle(e.now)
 	}
 }
 
 // NextEvent returns the next event, in the order things happened.
-func (e *Endpoint) NextEvent() (Event, bool) { return e.events.pop() }
+func (e *Endpoint) NextEvent() (Event, bool) { return e.events.Pop() }
 
 // ours reports whether id is one that this shard issues. Another shard may have
 // a session by that name, whose token must not be given away to whoever has its
@@ -294,13 +295,13 @@ func (e *Endpoint) handleReset(now Time, b []byte) {
 }
 
 func (e *Endpoint) answer(p Path, b []byte) {
-	if e.stateless.len() >= maxStateless {
+	if e.stateless.Len() >= maxStateless {
 		e.stats.DroppedLimit++
 		return
 	}
 	r := reply{path: p, n: len(b)}
 	copy(r.data[:], b)
-	e.stateless.push(r)
+	e.stateless.Push(r)
 }
 
 // forgetID takes a connection ID out of use.

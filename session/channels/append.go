@@ -36,8 +36,8 @@ func (s *Set) Append(now clock.Time, b []byte, limit int, refs []recovery.Ref) (
 // appendControl appends CREDIT, SKIP and READ chunks: they are few and short,
 // and the peer waits for them.
 func (s *Set) appendControl(b []byte, limit int, refs []recovery.Ref) ([]byte, []recovery.Ref) {
-	for s.credits.n > 0 && limit-len(b) >= wire.ControlLenMax {
-		ch, _ := s.credits.pop()
+	for s.credits.Len() > 0 && limit-len(b) >= wire.ControlLenMax {
+		ch, _ := s.credits.Pop()
 		ch.creditDue = false
 		c := wire.Credit{Channel: ch.id, Limit: ch.granted}
 		b = c.Append(b)
@@ -50,8 +50,8 @@ func (s *Set) appendControl(b []byte, limit int, refs []recovery.Ref) ([]byte, [
 		b = c.Append(b)
 		refs = append(refs, recovery.Ref{Kind: wire.TypeSkip, Channel: c.Channel, Mode: c.Mode, Seq: c.Seq})
 	}
-	for s.reads.n > 0 && limit-len(b) >= wire.ControlLenMax {
-		r, _ := s.reads.pop()
+	for s.reads.Len() > 0 && limit-len(b) >= wire.ControlLenMax {
+		r, _ := s.reads.Pop()
 		b = r.Append(b)
 		refs = append(refs, recovery.Ref{Kind: wire.TypeRead, Channel: r.Channel, Mode: r.Mode, Seq: r.Seq})
 	}

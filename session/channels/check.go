@@ -140,7 +140,7 @@ func (s *Set) checkBounds() error {
 		"unread messages", s.unread.n, unreliableQueueMessages,
 		"unread bytes", s.unreadBytes, unreliableQueueBytes,
 		"half-built messages", s.partials.n, partialsMax,
-		"receipts to send", s.reads.n, readsMax,
+		"receipts to send", s.reads.Len(), readsMax,
 		"receipts to come", len(s.awaiting), awaitingMax,
 		"window growth", s.grown, growthMax*(s.cfg.WindowMax-s.cfg.Window),
 		"extended channels", s.extended, extendedMax,

@@ -32,8 +32,8 @@ func (ch *channel) needed() uint64 {
 func (s *Set) updateCredit(now clock.Time, ch *channel) {
 	s.reserve(ch)
 	s.grantDue(now, ch)
-	for s.waiting.n > 0 && s.extended < extendedMax {
-		next, _ := s.waiting.pop()
+	for s.waiting.Len() > 0 && s.extended < extendedMax {
+		next, _ := s.waiting.Pop()
 		next.waits = false
 		s.reserve(next)
 		s.grantDue(now, next)
@@ -56,7 +56,7 @@ func (s *Set) reserve(ch *channel) {
 	}
 	if !ch.extended && s.extended == extendedMax {
 		ch.waits = true
-		s.waiting.push(ch)
+		s.waiting.Push(ch)
 		return
 	}
 	ch.reserved = need
@@ -112,6 +112,6 @@ func (s *Set) growWindow(now clock.Time, ch *channel) {
 func (s *Set) creditDue(ch *channel) {
 	if !ch.creditDue {
 		ch.creditDue = true
-		s.credits.push(ch)
+		s.credits.Push(ch)
 	}
 }

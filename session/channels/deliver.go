@@ -10,7 +10,7 @@ func (s *Set) deliver(in *incoming) {
 	ch := in.channel
 	if ch.unread.n == 0 && !ch.announced {
 		ch.announced = true
-		s.readable.push(ch.id)
+		s.readable.Push(ch.id)
 	}
 	ch.unread.pushBack(&in.unread)
 	if !reliable(in.mode) {
@@ -93,8 +93,8 @@ func (s *Set) taken(now clock.Time, in *incoming) {
 // queueRead queues a receipt. A peer that asks for many and acknowledges none
 // loses the oldest.
 func (s *Set) queueRead(r wire.Read) {
-	if s.reads.n == readsMax {
-		s.reads.pop()
+	if s.reads.Len() == readsMax {
+		s.reads.Pop()
 	}
-	s.reads.push(r)
+	s.reads.Push(r)
 }

@@ -100,12 +100,12 @@ func (s *Set) stored(m *outgoing) {
 // awaitRead remembers a stored message until the peer's application takes it.
 // An unreliable message may never be taken, so the oldest are forgotten.
 func (s *Set) awaitRead(name wire.Read, id MessageID) {
-	if s.awaitingOrder.n == awaitingMax {
-		oldest, _ := s.awaitingOrder.pop()
+	if s.awaitingOrder.Len() == awaitingMax {
+		oldest, _ := s.awaitingOrder.Pop()
 		delete(s.awaiting, oldest)
 	}
 	s.awaiting[name] = id
-	s.awaitingOrder.push(name)
+	s.awaitingOrder.Push(name)
 }
 
 // HandleRead tells that the peer's application has taken a message. An error
@@ -132,11 +132,12 @@ func (s *Set) HandleRead(_ clock.Time, r *wire.Read) error {
 
 // trimAwaiting forgets the order of messages at the front that are read.
 func (s *Set) trimAwaiting() {
-	for s.awaitingOrder.n > 0 {
-		if _, waits := s.awaiting[*s.awaitingOrder.peek()]; waits {
+	for s.awaitingOrder.Len() > 0 {
+		oldest, _ := s.awaitingOrder.Peek()
+		if _, waits := s.awaiting[oldest]; waits {
 			return
 		}
-		s.awaitingOrder.pop()
+		s.awaitingOrder.Pop()
 	}
 }
 

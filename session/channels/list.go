@@ -65,37 +65,3 @@ func (n *node[T]) remove() {
 	n.prev, n.next, n.on = nil, nil, nil
 	l.n--
 }
-
-// A fifo is a queue in a ring that grows by doubling.
-type fifo[T any] struct {
-	ring    []T // its length is a power of two
-	head, n int
-}
-
-func (q *fifo[T]) push(v T) {
-	if q.n == len(q.ring) {
-		q.grow()
-	}
-	q.ring[(q.head+q.n)&(len(q.ring)-1)] = v
-	q.n++
-}
-
-func (q *fifo[T]) grow() {
-	ring := make([]T, max(8, 2*len(q.ring)))
-	copied := copy(ring, q.ring[q.head:])
-	copy(ring[copied:], q.ring[:q.head])
-	q.ring, q.head = ring, 0
-}
-
-func (q *fifo[T]) peek() *T { return &q.ring[q.head] }
-
-func (q *fifo[T]) pop() (v T, ok bool) {
-	if q.n == 0 {
-		return v, false
-	}
-	var zero T
-	v, q.ring[q.head] = q.ring[q.head], zero
-	q.head = (q.head + 1) & (len(q.ring) - 1)
-	q.n--
-	return v, true
-}

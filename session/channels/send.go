@@ -248,4 +248,4 @@ func (s *Set) retire(m *outgoing) {
 	s.pool.recycleOutgoing(m)
 }
 
-func (s *Set) report(id MessageID, f Fate) { s.outcomes.push(outcome{id, f}) }
+func (s *Set) report(id MessageID, f Fate) { s.outcomes.Push(outcome{id, f}) }

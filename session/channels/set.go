@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/fifo"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
@@ -26,29 +27,29 @@ type Set struct {
 	lengthMax      int    // the longest message that the peer accepts
 	initialCredit  uint64 // what the peer grants each channel from the start
 	ids            idTable
-	buffered       int             // bytes of unresolved reliable messages, with overhead
-	unfinished     int             // reliable messages, and SKIPs, that the peer has not acknowledged
-	crowded        bool            // Send has refused a message because there are too many
-	unsent         list[outgoing]  // unreliable messages not wholly sent, oldest first
-	unsentBytes    int             // of these
-	due            heap[*outgoing] // by deadline
-	classes        []*class        // highest priority first
-	skips          list[outgoing]  // withdrawn messages whose SKIP is to be sent
-	credits        fifo[*channel]  // whose CREDIT is to be sent
-	reads          fifo[wire.Read] // to be sent
+	buffered       int                   // bytes of unresolved reliable messages, with overhead
+	unfinished     int                   // reliable messages, and SKIPs, that the peer has not acknowledged
+	crowded        bool                  // Send has refused a message because there are too many
+	unsent         list[outgoing]        // unreliable messages not wholly sent, oldest first
+	unsentBytes    int                   // of these
+	due            heap[*outgoing]       // by deadline
+	classes        []*class              // highest priority first
+	skips          list[outgoing]        // withdrawn messages whose SKIP is to be sent
+	credits        fifo.Queue[*channel]  // whose CREDIT is to be sent
+	reads          fifo.Queue[wire.Read] // to be sent
 	awaiting       map[wire.Read]MessageID
-	awaitingOrder  fifo[wire.Read] // oldest first; includes some no longer in awaiting
-	outcomes       fifo[outcome]
+	awaitingOrder  fifo.Queue[wire.Read] // oldest first; includes some no longer in awaiting
+	outcomes       fifo.Queue[outcome]
 	writableSignal bool
 
 	// What we receive.
 	partials    list[incoming] // half-built unreliable messages, oldest first
 	unread      list[incoming] // unreliable messages not taken by the application, oldest first
 	unreadBytes int            // of these
-	readable    fifo[uint16]
-	extended    int            // channels that are extended
-	waiting     fifo[*channel] // to be extended
-	grown       int            // by how much windows have grown, over all channels
+	readable    fifo.Queue[uint16]
+	extended    int                  // channels that are extended
+	waiting     fifo.Queue[*channel] // to be extended
+	grown       int                  // by how much windows have grown, over all channels
 }
 
 type outcome struct {
@@ -114,7 +115,7 @@ func (s *Set) SetRTT(d time.Duration) { s.rtt = d }
 
 // Pending reports whether Append would put out anything now.
 func (s *Set) Pending() bool {
-	return s.sending && (s.skips.n > 0 || s.credits.n > 0 || s.reads.n > 0 || s.nextChannel() != nil)
+	return s.sending && (s.skips.n > 0 || s.credits.Len() > 0 || s.reads.Len() > 0 || s.nextChannel() != nil)
 }
 
 // Drained reports whether everything sent is settled: nothing is queued, and
@@ -124,7 +125,7 @@ func (s *Set) Drained() bool { return s.unfinished == 0 && s.unsent.n == 0 }
 // NextReadable returns a channel that has become readable. It is reported once;
 // the caller then receives from it until there is nothing left.
 func (s *Set) NextReadable() (ch uint16, ok bool) {
-	ch, ok = s.readable.pop()
+	ch, ok = s.readable.Pop()
 	if ok {
 		s.find(ch).announced = false
 	}
@@ -141,7 +142,7 @@ func (s *Set) TakeWritable() bool {
 // NextOutcome returns what became of a message: Stored and Read for those that
 // asked for a receipt, failures for all.
 func (s *Set) NextOutcome() (MessageID, Fate, bool) {
-	o, ok := s.outcomes.pop()
+	o, ok := s.outcomes.Pop()
 	return o.id, o.fate, ok
 }
 

@@ -7,24 +7,6 @@ import (
 	"time"
 )
 
-func TestQueueKeepsOrderAsItGrows(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	var q queue[int]
-	next, want := 0, 0
-	for range 10_000 {
-		if rng.IntN(5) < 3 {
-			q.push(next)
-			next++
-			continue
-		}
-		if v, ok := q.pop(); ok != (want < next) || ok && v != want {
-			t.Fatalf("popped %d, %v; want %d of %d", v, ok, want, next)
-		} else if ok {
-			want++
-		}
-	}
-}
-
 func TestTimerHeapYieldsTheEarliest(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	var h timerHeap
