@@ -63,3 +63,43 @@ func TestEachPairOfNATsComesToWhatItCan(t *testing.T) {
 		}
 	}
 }
+
+// The NAT of the first has a mapping for its peer alone, and forgets it when
+// nothing uses it. Keepalives hold on to one that lives longer than the time
+// between them; the other is gone when the peer speaks, and the session finds a
+// way all the same.
+func TestIdleSessionOutlivesMappings(t *testing.T) {
+	for _, c := range []struct {
+		lifetime time.Duration
+		within   time.Duration // a message each way, after minutes of silence
+	}{
+		{20 * time.Second, 200 * time.Millisecond},
+		{10 * time.Second, 2 * time.Second},
+	} {
+		t.Run(c.lifetime.String(), func(t *testing.T) {
+			inLab(t, func(t *testing.T, l *lab) {
+				na, _ := l.behind(1, wiretest.NATConfig{
+					Mapping: wiretest.AddressAndPortDependent, Filtering: wiretest.AddressAndPortDependent,
+					Ports: wiretest.RandomPort, Lifetime: c.lifetime,
+				})
+				nb, _ := l.behind(2, wiretest.NATConfig{})
+				ab, ba := l.connect(na, nb)
+				l.exchange(ab, ba)
+				if !eventually(3*time.Second, func() bool { return bothDirect(ab, ba) }) {
+					t.Fatalf("paths %v and %v", ab.Path(), ba.Path())
+				}
+				for range 5 {
+					time.Sleep(2*time.Minute + 13*time.Second)
+					begun := time.Now()
+					l.exchange(ba, ab) // the other speaks first
+					if took := time.Since(begun); took > c.within {
+						t.Errorf("a message each way took %v", took)
+					}
+				}
+				if !eventually(40*time.Second, func() bool { return bothDirect(ab, ba) }) {
+					t.Errorf("paths %v and %v", ab.Path(), ba.Path())
+				}
+			})
+		})
+	}
+}
