@@ -3,9 +3,9 @@ package node
 import (
 	"net/netip"
 
-	"github.com/seed-67dce94e/holdfast/node/limit"
 	"github.com/seed-67dce94e/holdfast/node/reach"
 	"github.com/seed-67dce94e/holdfast/session"
+	"github.com/seed-67dce94e/holdfast/session/limit"
 )
 
 // A stunService answers binding requests. Sources can be forged, so that how

@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/node"
-	"github.com/seed-67dce94e/holdfast/node/limit"
 	"github.com/seed-67dce94e/holdfast/node/reach"
 	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/limit"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 

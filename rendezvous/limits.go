@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/seed-67dce94e/holdfast/node/limit"
+	"github.com/seed-67dce94e/holdfast/session/limit"
 )
 
 // Limits of what clients can make the server hold or do.

@@ -211,7 +211,7 @@ func TestForgedSourceDrawsNoProbes(t *testing.T) {
 // two ends of a relay may then be on different ones.
 func TestServerWithSeveralSockets(t *testing.T) {
 	if testing.Short() {
-		t.Skip("opens real sockets")
+		t.Skip("opens real sockets; run without -short")
 	}
 	s, err := rendezvous.Listen(&rendezvous.Config{Addr: "127.0.0.1:0", Shards: 3})
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"iter"
 	"net/netip"
 
-	"github.com/seed-67dce94e/holdfast/node/limit"
 	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/limit"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 

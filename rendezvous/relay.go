@@ -1,8 +1,8 @@
 package rendezvous
 
 import (
-	"github.com/seed-67dce94e/holdfast/node/limit"
 	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/limit"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/handshake"
+	"github.com/seed-67dce94e/holdfast/session/limit"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
@@ -22,6 +23,8 @@ const (
 	respInterval    = 50 * time.Millisecond
 )
 
+var readRate = limit.Rate{PerSecond: readsPerSecond, Burst: readsPerSecond}
+
 // acceptState is what the endpoint knows about handshakes that others began and
 // have not confirmed.
 type acceptState struct {
@@ -30,7 +33,7 @@ type acceptState struct {
 	byPeer    map[wire.PeerID][]*Session
 	perSource map[netip.Prefix]int
 	loadUntil Time
-	reads     budget
+	reads     limit.Bucket
 	wasted    map[netip.Prefix]int // INITs read in vain, by source, since wastedAt
 	wastedAt  Time
 }
@@ -40,13 +43,12 @@ func (a *acceptState) init() {
 	a.byPeer = make(map[wire.PeerID][]*Session)
 	a.perSource = make(map[netip.Prefix]int)
 	a.wasted = make(map[netip.Prefix]int)
-	a.reads = budget{perSecond: readsPerSecond, burst: readsPerSecond}
 }
 
 // charge counts an INIT that comes to Diffie-Hellman. INITs that lead to nothing
 // leave no half-open session behind by which their load would be noticed.
 func (a *acceptState) charge(now Time) {
-	if !a.reads.take(now) {
+	if !a.reads.Take(now, readRate, 1) {
 		a.loadUntil = now.Add(underLoadHold)
 	}
 }

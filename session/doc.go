@@ -36,6 +36,7 @@
 //   - congestion: CUBIC, HyStart++, pacing
 //   - pmtu: datagram size discovery (RFC 8899)
 //   - channels: messages, their order, priority, credit and fate
+//   - fifo, limit: a queue, and how often something may happen
 //   - this package: connection IDs, paths and migration, liveness, closing, and
 //     the glue between the others
 //

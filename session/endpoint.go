@@ -7,6 +7,7 @@ import (
 	"github.com/seed-67dce94e/holdfast/session/channels"
 	"github.com/seed-67dce94e/holdfast/session/fifo"
 	"github.com/seed-67dce94e/holdfast/session/handshake"
+	"github.com/seed-67dce94e/holdfast/session/limit"
 	"github.com/seed-67dce94e/holdfast/session/recovery"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
@@ -43,27 +44,27 @@ type Endpoint struct {
 	closing   int // of them, how many wait for their peer to hear CLOSE
 	stats     EndpointStats
 
-	resetBudget budget
-	result      recovery.Result // scratch
-	refs        []recovery.Ref  // scratch
-	pool        *channels.Pool  // of message buffers
-	chunk       wire.Chunk      // scratch
+	resets limit.Bucket
+	result recovery.Result // scratch
+	refs   []recovery.Ref  // scratch
+	pool   *channels.Pool  // of message buffers
+	chunk  wire.Chunk      // scratch
 }
 
 // EndpointStats counts what an endpoint has seen that belongs to no session.
 type EndpointStats struct {
-	Sessions         int // live, half-open ones included
-	HalfOpen         int
-	DroppedShort     uint64 // too short, or oversize
-	DroppedType      uint64 // no frame of ours
-	DroppedConnID    uint64 // for a connection ID that is unknown
-	DroppedAuth      uint64 // failed to authenticate
-	DroppedReplay    uint64 // seen before
-	DroppedMAC       uint64 // INIT from someone who does not know our key
-	DroppedHandshake uint64 // INIT, RESP or COOKIE that did not fit
-	DroppedLimit     uint64 // refused for want of room
-	CookiesSent      uint64
-	ResetsSent       uint64
+	Sessions         int    `json:"sessions"` // live, half-open ones included
+	HalfOpen         int    `json:"half_open"`
+	DroppedShort     uint64 `json:"dropped_short"`         // too short, or oversize
+	DroppedType      uint64 `json:"dropped_type"`          // no frame of ours
+	DroppedConnID    uint64 `json:"dropped_connection_id"` // for a connection ID that is unknown
+	DroppedAuth      uint64 `json:"dropped_auth"`          // failed to authenticate
+	DroppedReplay    uint64 `json:"dropped_replay"`        // seen before
+	DroppedMAC       uint64 `json:"dropped_mac"`           // INIT from someone who does not know our key
+	DroppedHandshake uint64 `json:"dropped_handshake"`     // INIT, RESP or COOKIE that did not fit
+	DroppedLimit     uint64 `json:"dropped_limit"`         // refused for want of room
+	CookiesSent      uint64 `json:"cookies_sent"`
+	ResetsSent       uint64 `json:"resets_sent"`
 }
 
 // A Datagram is what NextDatagram wants sent.
@@ -87,6 +88,8 @@ const (
 	resetsPerSecond = 50   // SPEC §10
 	minBuffer       = 1200 // NextDatagram needs at least this much
 )
+
+var resetRate = limit.Rate{PerSecond: resetsPerSecond, Burst: resetsPerSecond}
 
 // PublicKey returns the public half of an identity's private key.
 func PublicKey(private [32]byte) (wire.PeerID, error) {
@@ -115,7 +118,6 @@ func NewEndpoint(cfg *Config, seed [32]byte) (*Endpoint, error) {
 		dials:   make(map[wire.PeerID][]*Session),
 	}
 	e.accepts.init()
-	e.resetBudget = budget{perSecond: resetsPerSecond, burst: resetsPerSecond}
 	e.resp, err = id.NewResponder(e.cfg.App, e.secret())
 	return e, err
 }
@@ -272,7 +274,7 @@ const _ = uint(wire.MinDataLen - wire.ResetLen - 1)
 // offerReset tells a peer that addresses a session this endpoint does not have,
 // perhaps because it was restarted (RFC 9000 §10.3).
 func (e *Endpoint) offerReset(now Time, p Path, id wire.ConnID) {
-	if !e.ours(id) || !e.resetBudget.take(now) {
+	if !e.ours(id) || !e.resets.Take(now, resetRate, 1) {
 		return
 	}
 	e.stats.ResetsSent++

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/seed-67dce94e/holdfast/node/limit"
 	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/limit"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/pion/stun/v4"
-	"github.com/seed-67dce94e/holdfast/node/limit"
 	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/limit"
 )
 
 // Timing of STUN (RFC 8489 §6.2.1 with a shorter, still doubling, timeout) and
