@@ -61,6 +61,8 @@ func newRendezvous(s *shard, servers []wire.Server, seed [32]byte) *rendezvous {
 			Direct: func(peer PeerID) bool {
 				return slices.ContainsFunc(s.peers[peer], func(c *Conn) bool { return c.path.Kind == Direct })
 			},
+			Accepts: func(PeerID) bool { return true },
+			Busy:    func() bool { return true },
 		}, seed),
 		buf: make([]byte, datagramBufferLen+wire.RelayHeaderLen),
 	}

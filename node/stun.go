@@ -30,7 +30,7 @@ func (s *shard) handleSTUN(now session.Time, from netip.AddrPort, b []byte) {
 		return
 	}
 	if s.reach != nil {
-		s.reach.client.HandleSTUN(now, from, b)
+		s.reach.client.HandleSTUN(now, 0, from, b)
 	}
 }
 

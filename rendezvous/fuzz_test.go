@@ -14,7 +14,8 @@ import (
 func FuzzHub(f *testing.F) {
 	relay := append(wire.AppendRelay(nil, peer(2)), 1, 2, 3)
 	introduce := (&wire.Introduce{Peer: peer(2), Candidates: candidates("192.168.0.1:1", "20.0.0.1:5")}).Append(nil)
-	register := (&wire.Register{HostCandidates: candidates("10.0.0.1:1")}).Append(nil)
+	register := (&wire.Register{}).Append(nil)
+	accept := (&wire.Accept{Peer: peer(1), Accepted: true, Candidates: candidates("10.0.0.1:1")}).Append(nil)
 	script := func(steps ...[]byte) (b []byte) {
 		for _, s := range steps {
 			b = append(b, s...)
@@ -25,7 +26,7 @@ func FuzzHub(f *testing.F) {
 		return append([]byte{op, who, byte(len(msg))}, msg...)
 	}
 	f.Add(script([]byte{0, 1, 0}, say(1, 1, register), []byte{0, 2, 0}, say(1, 2, register),
-		say(1, 1, introduce), say(2, 1, relay), []byte{3, 1, 0}, say(2, 2, relay), []byte{4, 9, 0}))
+		say(1, 1, introduce), say(1, 2, accept), say(2, 1, relay), []byte{3, 1, 0}, say(2, 2, relay), []byte{4, 9, 0}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := newRig(t, &Config{MaxClients: 6})
 		live := map[byte]*client{}
@@ -79,6 +80,8 @@ func checkBounds(t *testing.T, h *hub, live map[byte]*client) {
 	switch {
 	case len(reg.sessions) != len(live), total != len(live):
 		t.Fatalf("%d sessions, %d in networks, %d live", len(reg.sessions), total, len(live))
+	case h.waiting.byAge.Len() != len(h.waiting.byKey), h.waiting.byAge.Len() > pendingMax:
+		t.Fatalf("%d introductions by age, %d by key", h.waiting.byAge.Len(), len(h.waiting.byKey))
 	case len(reg.sessions) > reg.max, len(reg.byPeer) > len(reg.sessions):
 		t.Fatalf("%d sessions of at most %d, %d registered", len(reg.sessions), reg.max, len(reg.byPeer))
 	}

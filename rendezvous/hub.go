@@ -17,12 +17,13 @@ type client struct {
 	conn *node.Conn // what the server sends through; the hub does not touch it
 
 	addr       netip.AddrPort // where it is; the hub hears of each change
+	other      netip.AddrPort // an address of the other family where it has answered too; invalid if there is none
+	udp        bool           // datagrams reach it at addr; else the session is over a WebSocket from there
 	validated  bool           // it has answered at addr; until then it may be lying
 	rtt        time.Duration
 	registered bool
-	ended      bool            // it is being closed: what still comes from it is void
-	hosts      wire.Candidates // what it says of itself, already filtered
-	deadline   clock.Time      // when it must have registered
+	ended      bool       // it is being closed: what still comes from it is void
+	deadline   clock.Time // when it must have registered
 
 	control, introduce, target, gone limit.Bucket
 	relayFrom, relayTo               limit.Bucket             // bytes
@@ -34,12 +35,14 @@ type client struct {
 // After each, drain next.
 type hub struct {
 	started   clock.Time
-	locate    func(*client) // brings addr, validated and rtt up to date
+	locate    func(*client) // brings addr, other, udp, validated and rtt up to date
 	stunPort  uint16
+	probes    uint8 // ports after stunPort that answer too
 	keepAlive time.Duration
 	relayRate limit.Rate
 
 	registry registry
+	waiting  waitingRoom
 	pairs    *limit.Table[pair]
 	out      []outgoing
 	first    int // of out, not yet returned by next
@@ -86,10 +89,11 @@ func (h *hub) end(c *client, code uint64) {
 	h.out = append(h.out, outgoing{to: c, close: code})
 }
 
-// connected takes in a new session. It returns nil if there is no room for it.
+// connected takes in a new session, over UDP unless locate tells otherwise. It
+// returns nil if there is no room for it.
 func (h *hub) connected(now clock.Time, peer wire.PeerID, addr netip.AddrPort) *client {
 	h.expire(now)
-	c := &client{peer: peer, addr: addr, deadline: now.Add(registerTimeout)}
+	c := &client{peer: peer, addr: addr, udp: true, deadline: now.Add(registerTimeout)}
 	if !h.registry.add(now, c) {
 		h.stats.Rejected++
 		return nil
@@ -134,25 +138,29 @@ func (h *hub) message(now clock.Time, c *client, msg []byte) {
 	case wire.ParseRendezvous(msg, &m) != nil:
 		h.stats.Malformed++
 	case m.Type == wire.RendezvousRegister:
-		h.register(c, &m.Register)
+		h.register(c)
 	case m.Type == wire.RendezvousIntroduce && c.registered:
 		h.introduce(now, c, &m.Introduce)
+	case m.Type == wire.RendezvousAccept && c.registered:
+		h.accept(now, c, &m.Accept)
 	default:
 		h.stats.Malformed++
 	}
 }
 
-func (h *hub) register(c *client, m *wire.Register) {
+func (h *hub) register(c *client) {
 	if old := h.registry.register(c); old != nil {
 		h.stats.Replaced++
 		h.end(old, reach.CodeReplaced)
 	}
-	c.hosts = acceptable(&m.HostCandidates, c.addr.Addr())
 	h.sendRegistered(c)
 }
 
 func (h *hub) sendRegistered(c *client) {
-	m := wire.Registered{Observed: c.addr, STUNPort: h.stunPort, KeepAlive: uint32(h.keepAlive.Milliseconds())}
+	m := wire.Registered{STUNPort: h.stunPort, Probes: h.probes, KeepAlive: uint32(h.keepAlive.Milliseconds())}
+	if c.udp {
+		m.Observed = c.addr
+	}
 	h.send(c, m.Append(nil))
 }
 

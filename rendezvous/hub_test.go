@@ -20,6 +20,9 @@ type rig struct {
 	h    *hub
 	now  clock.Time
 	sent []sent
+
+	claims map[*client]wire.Candidates // what clients that accept an introduction say of themselves
+	shy    bool                        // clients accept none
 }
 
 // A sent is a message to a client, or the end of its session.
@@ -34,7 +37,7 @@ func newRig(t testing.TB, cfg *Config) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, now: clock.Time(time.Hour)}
+	r := &rig{t: t, now: clock.Time(time.Hour), claims: make(map[*client]wire.Candidates)}
 	r.h = newHub(r.now, &c, func(*client) {})
 	r.now = r.now.Add(settleTime)
 	return r
@@ -79,7 +82,24 @@ func (r *rig) introduce(from *client, to int, fresh bool, addrs ...string) uuid.
 	r.t.Helper()
 	m := wire.Introduce{ID: uuid.New(), Peer: peer(to), Fresh: fresh, Candidates: candidates(addrs...)}
 	r.tell(from, m.Append(nil))
+	r.answer()
 	return m.ID
+}
+
+// answer lets whoever was invited say whether it wants to meet the other.
+func (r *rig) answer() {
+	r.t.Helper()
+	for k, s := range r.sent {
+		if s.close == 0 && s.m.Type == wire.RendezvousInvite {
+			r.sent = slices.Delete(r.sent, k, k+1)
+			a := wire.Accept{ID: s.m.Invite.ID, Peer: s.m.Invite.Peer, Accepted: !r.shy}
+			if a.Accepted {
+				a.Candidates = r.claims[s.to]
+			}
+			r.tell(s.to, a.Append(nil))
+			return
+		}
+	}
 }
 
 // take removes and returns the first message of a type to a client, or fails.
@@ -152,8 +172,7 @@ func TestRegistrationTellsWhereTheNodeIs(t *testing.T) {
 func TestBothPeersAreToldToPunch(t *testing.T) {
 	r := newRig(t, nil)
 	a, b := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
-	r.tell(b, (&wire.Register{HostCandidates: candidates("192.168.0.2:5000")}).Append(nil))
-	r.take(b, wire.RendezvousRegistered)
+	r.claims[b] = candidates("192.168.0.2:5000")
 	id := r.introduce(a, 2, true, "192.168.0.1:4000")
 
 	m := r.take(a, wire.RendezvousPunch).Punch
@@ -176,22 +195,100 @@ func TestBothPeersAreToldToPunch(t *testing.T) {
 func TestBothPeersStartAtOneMoment(t *testing.T) {
 	for _, fresh := range []bool{false, true} {
 		for _, owd := range [][2]time.Duration{{0, 0}, {10, 50}, {50, 10}, {200, 200}} {
+			r := newRig(t, nil)
+			a, b := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
 			from, to := owd[0]*time.Millisecond, owd[1]*time.Millisecond
-			fromIn, toIn := starts(from, to, fresh)
-			if from+fromIn != to+toIn {
-				t.Errorf("delays %v and %v: one starts at %v, the other at %v", from, to, from+fromIn, to+toIn)
+			a.rtt, b.rtt = 2*from, 2*to
+			r.tell(a, (&wire.Introduce{ID: uuid.New(), Peer: b.peer, Fresh: fresh}).Append(nil))
+			asked := r.now
+			r.now = r.now.Add(2 * to) // INVITE and ACCEPT
+			r.answer()
+			toA, toB := r.take(a, wire.RendezvousPunch).Punch, r.take(b, wire.RendezvousPunch).Punch
+			startA := from + time.Duration(toA.StartIn)*time.Microsecond
+			startB := to + time.Duration(toB.StartIn)*time.Microsecond
+			if startA != startB {
+				t.Errorf("delays %v and %v: one starts at %v, the other at %v", from, to, startA, startB)
 			}
-			earliest := max(from, to)
+			earliest := 2*to + max(from, to)
 			if fresh {
-				earliest = 2*from + 3*to // the handshake is complete on both sides
+				earliest = max(earliest, 2*from+3*to) // the handshake is complete on both sides
 			}
-			if start := from + fromIn; start < earliest || start > earliest+startMargin {
+			if start := r.now.Sub(asked) + startA; start < earliest || start > earliest+startMargin {
 				t.Errorf("delays %v and %v, fresh %v: start at %v, want %v to %v later", from, to, fresh, start, earliest, startMargin)
 			}
-			if fromIn < 0 || toIn < 0 {
-				t.Errorf("delays %v and %v: start in %v and %v", from, to, fromIn, toIn)
+		}
+	}
+}
+
+func TestAddressesAreForPeersThatAreAccepted(t *testing.T) {
+	r := newRig(t, nil)
+	a, b := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
+	r.tell(a, (&wire.Introduce{ID: uuid.New(), Peer: b.peer}).Append(nil))
+	m := r.take(b, wire.RendezvousInvite).Invite
+	if m.Peer != a.peer || !slices.Equal(addrsOf(&m.Candidates), []string{"20.0.0.1:4000"}) {
+		t.Errorf("INVITE %+v", m)
+	}
+	r.wantSilence("b has not said whether it wants to meet a")
+	r.tell(b, (&wire.Accept{ID: m.ID, Peer: peer(3), Accepted: true}).Append(nil))
+	r.wantSilence("b was not invited by the third")
+	r.shy = true
+	r.introduce(a, 2, false)
+	refused := r.take(a, wire.RendezvousRefused).Refused
+	r.wantSilence("b does not want to")
+	r.introduce(a, 9, false)
+	absent := r.take(a, wire.RendezvousRefused).Refused
+	refused.ID, refused.Peer = absent.ID, absent.Peer
+	if refused != absent {
+		t.Errorf("refusal %+v and absence %+v differ", refused, absent)
+	}
+}
+
+func TestAcceptanceComesInTimeOrNotAtAll(t *testing.T) {
+	r := newRig(t, nil)
+	a, b := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
+	r.tell(a, (&wire.Introduce{ID: uuid.New(), Peer: b.peer}).Append(nil))
+	yes := wire.Accept{ID: r.take(b, wire.RendezvousInvite).Invite.ID, Peer: a.peer, Accepted: true}
+	r.now = r.now.Add(acceptTimeout)
+	r.tell(b, yes.Append(nil))
+	r.wantSilence("a has long given up")
+	r.introduce(a, 2, false)
+	r.sent = nil
+	r.tell(b, yes.Append(nil))
+	r.wantSilence("each INVITE is answered once")
+	if n := r.h.waiting.byAge.Len() + len(r.h.waiting.byKey); n != 0 {
+		t.Errorf("%d introductions left", n)
+	}
+}
+
+func TestRelayOnlyNodesAreNowhere(t *testing.T) {
+	for _, flag := range []wire.NATFlags{wire.NATRelayOnly, wire.NATNoUDP} {
+		r := newRig(t, nil)
+		a, b := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
+		hidden := wire.NAT{Flags: flag}
+		r.tell(a, (&wire.Introduce{ID: uuid.New(), Peer: b.peer, NAT: hidden, Candidates: candidates("192.168.0.1:1")}).Append(nil))
+		m := r.take(b, wire.RendezvousInvite).Invite
+		r.tell(b, (&wire.Accept{ID: m.ID, Peer: a.peer, Accepted: true, NAT: hidden, Candidates: candidates("192.168.0.2:1")}).Append(nil))
+		for _, c := range []*client{a, b} {
+			p := r.take(c, wire.RendezvousPunch).Punch
+			if p.Candidates.Len() != 0 || p.NAT.Flags != flag {
+				t.Errorf("PUNCH %+v, want the flag and no address", p)
 			}
 		}
+		if m.Candidates.Len() != 0 {
+			t.Errorf("INVITE %+v tells an address", m)
+		}
+	}
+}
+
+func TestBothFamiliesAreTold(t *testing.T) {
+	r := newRig(t, nil)
+	a, b := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
+	b.other = netip.MustParseAddrPort("[2a00::2]:5000")
+	r.claims[b] = candidates("[2a00::3]:5000", "[2a00:0:0:9::3]:5000")
+	r.introduce(a, 2, false)
+	m := r.take(a, wire.RendezvousPunch).Punch
+	if got, want := addrsOf(&m.Candidates), []string{"20.0.0.2:5000", "[2a00::2]:5000", "[2a00::3]:5000"}; !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
 	}
 }
 
@@ -263,7 +360,7 @@ func TestClientCannotNameAStranger(t *testing.T) {
 		if netip.MustParseAddrPort(test.observed).Addr().IsLoopback() {
 			b = r.join(3, "127.0.0.1:5000")
 		}
-		r.tell(a, (&wire.Register{HostCandidates: candidates(test.claim)}).Append(nil))
+		r.claims[a] = candidates(test.claim)
 		r.introduce(b, 1, true)
 		m := r.take(b, wire.RendezvousPunch).Punch
 		if got := slices.Contains(addrsOf(&m.Candidates), test.claim); got != test.want {
@@ -275,7 +372,7 @@ func TestClientCannotNameAStranger(t *testing.T) {
 func TestLoopbackStaysOnTheMachine(t *testing.T) {
 	r := newRig(t, nil)
 	a, b := r.join(1, "127.0.0.1:4000"), r.join(2, "20.0.0.2:4000")
-	r.tell(a, (&wire.Register{HostCandidates: candidates("20.0.0.1:4000")}).Append(nil))
+	r.claims[a] = candidates("20.0.0.1:4000")
 	r.introduce(b, 1, true)
 	m := r.take(b, wire.RendezvousPunch).Punch
 	if got, want := addrsOf(&m.Candidates), []string{"20.0.0.1:4000"}; !slices.Equal(got, want) {

@@ -22,6 +22,7 @@ const (
 	strangersPart = 8  // the part of what a client is relayed that may come from whom it has not sent to
 	calledMax     = 32 // whom a client has sent to
 
+	pendingMax           = 1 << 16 // introductions that wait for the invited
 	introductionsTracked = 1 << 18 // pairs in the pair limit
 	networksTracked      = 1 << 16 // networks in the limit of new sessions
 )

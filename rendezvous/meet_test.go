@@ -44,12 +44,12 @@ func TestOneSidedIntroductionLeavesNothingBehind(t *testing.T) {
 	w := newWorld(t, 20*time.Millisecond, 20*time.Millisecond)
 	w.run(time.Second)
 	a, b := w.nodes[0], w.nodes[1]
-	b.mute = true // its PUNCH is lost
+	b.mute = true // its INVITE is lost
 	a.introduce(b, true)
 	w.run(10 * time.Second)
 	b.mute = false
-	if len(a.probes) == 0 || len(b.probes) != 0 {
-		t.Errorf("%d and %d probes, want some and none", len(a.probes), len(b.probes))
+	if len(a.probes) != 0 || len(b.probes) != 0 {
+		t.Errorf("%d and %d probes, want none: no order came", len(a.probes), len(b.probes))
 	}
 	n := len(a.probes)
 	w.run(time.Minute)

@@ -86,6 +86,8 @@ func (w *world) addPeer(id wire.PeerID, n int, owd time.Duration) *simNode {
 		Servers: []wire.Server{{ID: peer(9999), Addr: "20.9.9.9:3478"}},
 		Known:   func(p wire.PeerID) bool { return node.known[p] != 0 },
 		Direct:  func(wire.PeerID) bool { return true },
+		Accepts: func(wire.PeerID) bool { return true },
+		Busy:    func() bool { return true },
 	}, [32]byte{byte(n), byte(n >> 8)})
 	w.nodes = append(w.nodes, node)
 	node.HandleTimeout(w.now)

@@ -326,12 +326,13 @@ func TestCandidatesKeepOrderAndStopAtTheirLimit(t *testing.T) {
 
 // A decoder that fills a value used before must leave nothing of the old one.
 func TestDecodedCandidatesForgetTheOldOnes(t *testing.T) {
-	m := Rendezvous{Register: Register{HostCandidates: fullCandidates()}}
-	if err := ParseRendezvous([]byte{byte(RendezvousRegister), 0, 0}, &m); err != nil {
+	m := Rendezvous{Accept: Accept{NAT: NAT{Ports: PortsRandom}, Candidates: fullCandidates()}}
+	refusal := Accept{Peer: examplePeer(1)}
+	if err := ParseRendezvous(refusal.Append(nil), &m); err != nil {
 		t.Fatal(err)
 	}
-	if m.Register.HostCandidates != (Candidates{}) {
-		t.Errorf("left over: %v", &m.Register.HostCandidates)
+	if m.Accept != refusal {
+		t.Errorf("left over: %v", &m)
 	}
 }
 

@@ -33,28 +33,30 @@ const (
 	RendezvousDrain      RendezvousType = 0x06 // to the node
 	RendezvousGone       RendezvousType = 0x07 // to the node
 	RendezvousRelay      RendezvousType = 0x08 // both ways, on ChannelRelay only
+	RendezvousInvite     RendezvousType = 0x09 // to the node
+	RendezvousAccept     RendezvousType = 0x0a // to the server
 )
 
 // Sizes of rendezvous messages.
 const (
 	// RendezvousLenMax is the most that a message on ChannelControl takes. It
 	// fits into one datagram.
-	RendezvousLenMax = 1 + 16 + 32 + 4 + 1 + 1 + MaxCandidates*(1+addrPortLenMax)
+	RendezvousLenMax = 1 + 16 + 32 + 4 + 1 + 1 + natLen + 1 + MaxCandidates*(1+addrPortLenMax)
 	// RelayHeaderLen is what RELAY puts before the datagram it carries.
 	RelayHeaderLen = 1 + 32
 )
 
 // Register asks the server to introduce and relay to the sender for as long as
-// the session lasts. Sent again, it replaces what was sent before.
+// the session lasts. Sent again, it shows that the sender is still there.
 type Register struct {
-	Flags          uint8 // none is defined; a server ignores those it does not know
-	HostCandidates Candidates
+	Flags uint8 // none is defined; a server ignores those it does not know
 }
 
 // Registered answers a Register.
 type Registered struct {
 	Observed  netip.AddrPort // where the server sees the node; zero if not over UDP
 	STUNPort  uint16         // UDP port of the server's STUN service; 0 if it has none
+	Probes    uint8          // how many ports after STUNPort answer too, for finding out what NATs do
 	KeepAlive uint32         // milliseconds: the longest silence the server asks for
 }
 
@@ -62,7 +64,24 @@ type Registered struct {
 type Introduce struct {
 	ID         uuid.UUID // of this introduction, chosen by the sender
 	Peer       PeerID
-	Fresh      bool // there is no session yet: its handshake will come through the relay
+	Fresh      bool  // there is no session yet: its handshake will come through the relay
+	Round      uint8 // how often the sender has tried in vain since its network changed
+	NAT        NAT   // of the sender
+	Candidates Candidates
+}
+
+// Invite is how the server passes an Introduce on: its Peer is who asks. What it
+// says of that peer's addresses is what the server has seen, and what it found
+// plausible.
+type Invite Introduce
+
+// Accept answers an Invite. Only then does the server tell the sender's
+// addresses to the peer.
+type Accept struct {
+	ID         uuid.UUID
+	Peer       PeerID // who asked
+	Accepted   bool   // if not, NAT and Candidates are empty
+	NAT        NAT    // of the sender
 	Candidates Candidates
 }
 
@@ -73,6 +92,8 @@ type Punch struct {
 	Peer       PeerID
 	StartIn    uint32 // microseconds from receipt of this message
 	Initiator  bool   // the receiver asked for the introduction
+	Round      uint8  // as in Introduce
+	NAT        NAT    // of the peer
 	Candidates Candidates
 }
 
@@ -136,6 +157,8 @@ type Rendezvous struct {
 	Refused    Refused
 	Drain      Drain
 	Gone       Gone
+	Invite     Invite
+	Accept     Accept
 }
 
 // ParseRendezvous decodes a message of ChannelControl into m. Fields of m that
@@ -170,13 +193,17 @@ func consumeRendezvous(b []byte, m *Rendezvous) (rest []byte, err error) {
 		return b, err
 	case RendezvousGone:
 		return consumePeer(b, &m.Gone.Peer)
+	case RendezvousInvite:
+		return (*Introduce)(&m.Invite).consume(b)
+	case RendezvousAccept:
+		return m.Accept.consume(b)
 	}
 	return nil, ErrType
 }
 
 // Append appends r as a message.
 func (r *Register) Append(b []byte) []byte {
-	return r.HostCandidates.append(append(b, byte(RendezvousRegister), r.Flags))
+	return append(b, byte(RendezvousRegister), r.Flags)
 }
 
 func (r *Register) consume(b []byte) (rest []byte, err error) {
@@ -184,7 +211,7 @@ func (r *Register) consume(b []byte) (rest []byte, err error) {
 		return nil, ErrShort
 	}
 	r.Flags = b[0]
-	return r.HostCandidates.consume(b[1:])
+	return b[1:], nil
 }
 
 // Append appends r as a message.
@@ -195,7 +222,7 @@ func (r *Registered) Append(b []byte) []byte {
 	} else {
 		b = append(b, familyNone)
 	}
-	b = binary.BigEndian.AppendUint16(b, r.STUNPort)
+	b = append(binary.BigEndian.AppendUint16(b, r.STUNPort), r.Probes)
 	return binary.BigEndian.AppendUint32(b, r.KeepAlive)
 }
 
@@ -205,18 +232,26 @@ func (r *Registered) consume(b []byte) (rest []byte, err error) {
 	} else if r.Observed, b, err = consumeAddrPort(b); err != nil {
 		return nil, err
 	}
-	if len(b) < 2 {
+	if len(b) < 3 {
 		return nil, ErrShort
 	}
-	r.STUNPort = binary.BigEndian.Uint16(b)
-	r.KeepAlive, b, err = consumeUint32(b[2:])
+	r.STUNPort, r.Probes = binary.BigEndian.Uint16(b), b[2]
+	if int(r.STUNPort)+int(r.Probes) > 65535 || r.STUNPort == 0 && r.Probes != 0 {
+		return nil, ErrRange
+	}
+	r.KeepAlive, b, err = consumeUint32(b[3:])
 	return b, err
 }
 
 // Append appends i as a message.
-func (i *Introduce) Append(b []byte) []byte {
-	b = appendIntroduction(b, RendezvousIntroduce, i.ID, i.Peer)
-	return i.Candidates.append(appendBool(b, i.Fresh))
+func (i *Introduce) Append(b []byte) []byte { return i.appendAs(b, RendezvousIntroduce) }
+
+// Append appends i as a message.
+func (i *Invite) Append(b []byte) []byte { return (*Introduce)(i).appendAs(b, RendezvousInvite) }
+
+func (i *Introduce) appendAs(b []byte, t RendezvousType) []byte {
+	b = appendBool(appendIntroduction(b, t, i.ID, i.Peer), i.Fresh)
+	return i.Candidates.append(i.NAT.append(append(b, i.Round)))
 }
 
 func (i *Introduce) consume(b []byte) (rest []byte, err error) {
@@ -226,14 +261,37 @@ func (i *Introduce) consume(b []byte) (rest []byte, err error) {
 	if i.Fresh, b, err = consumeBool(b); err != nil {
 		return nil, err
 	}
-	return i.Candidates.consume(b)
+	return consumeParty(b, &i.Round, &i.NAT, &i.Candidates)
+}
+
+// Append appends a as a message.
+func (a *Accept) Append(b []byte) []byte {
+	b = appendBool(appendIntroduction(b, RendezvousAccept, a.ID, a.Peer), a.Accepted)
+	if !a.Accepted {
+		return b
+	}
+	return a.Candidates.append(a.NAT.append(b))
+}
+
+func (a *Accept) consume(b []byte) (rest []byte, err error) {
+	if b, err = consumeIntroduction(b, &a.ID, &a.Peer); err != nil {
+		return nil, err
+	}
+	a.NAT, a.Candidates = NAT{}, Candidates{}
+	if a.Accepted, b, err = consumeBool(b); err != nil || !a.Accepted {
+		return b, err
+	}
+	if b, err = a.NAT.consume(b); err != nil {
+		return nil, err
+	}
+	return a.Candidates.consume(b)
 }
 
 // Append appends p as a message.
 func (p *Punch) Append(b []byte) []byte {
 	b = appendIntroduction(b, RendezvousPunch, p.ID, p.Peer)
-	b = binary.BigEndian.AppendUint32(b, p.StartIn)
-	return p.Candidates.append(appendBool(b, p.Initiator))
+	b = appendBool(binary.BigEndian.AppendUint32(b, p.StartIn), p.Initiator)
+	return p.Candidates.append(p.NAT.append(append(b, p.Round)))
 }
 
 func (p *Punch) consume(b []byte) (rest []byte, err error) {
@@ -246,7 +304,19 @@ func (p *Punch) consume(b []byte) (rest []byte, err error) {
 	if p.Initiator, b, err = consumeBool(b); err != nil {
 		return nil, err
 	}
-	return p.Candidates.consume(b)
+	return consumeParty(b, &p.Round, &p.NAT, &p.Candidates)
+}
+
+// consumeParty consumes what a message says of one party of an introduction.
+func consumeParty(b []byte, round *uint8, nat *NAT, list *Candidates) (rest []byte, err error) {
+	if len(b) == 0 {
+		return nil, ErrShort
+	}
+	*round = b[0]
+	if b, err = nat.consume(b[1:]); err != nil {
+		return nil, err
+	}
+	return list.consume(b)
 }
 
 // Append appends r as a message.

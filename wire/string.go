@@ -109,18 +109,21 @@ func (m *Message) fieldsText() string {
 func (m *Rendezvous) String() string {
 	switch m.Type {
 	case RendezvousRegister:
-		r := &m.Register
-		return fmt.Sprintf("REGISTER flags=%#x candidates=%v", r.Flags, &r.HostCandidates)
+		return fmt.Sprintf("REGISTER flags=%#x", m.Register.Flags)
 	case RendezvousRegistered:
 		r := &m.Registered
-		return fmt.Sprintf("REGISTERED observed=%v stun_port=%d keep_alive=%dms", r.Observed, r.STUNPort, r.KeepAlive)
+		return fmt.Sprintf("REGISTERED observed=%v stun_port=%d probes=%d keep_alive=%dms", r.Observed, r.STUNPort, r.Probes, r.KeepAlive)
 	case RendezvousIntroduce:
-		i := &m.Introduce
-		return fmt.Sprintf("INTRODUCE id=%v peer=%s fresh=%t candidates=%v", i.ID, i.Peer.Short(), i.Fresh, &i.Candidates)
+		return "INTRODUCE" + m.Introduce.fieldsText()
+	case RendezvousInvite:
+		return "INVITE" + (*Introduce)(&m.Invite).fieldsText()
+	case RendezvousAccept:
+		a := &m.Accept
+		return fmt.Sprintf("ACCEPT id=%v peer=%s accepted=%t nat=%v candidates=%v", a.ID, a.Peer.Short(), a.Accepted, &a.NAT, &a.Candidates)
 	case RendezvousPunch:
 		p := &m.Punch
-		return fmt.Sprintf("PUNCH id=%v peer=%s start_in=%dus initiator=%t candidates=%v",
-			p.ID, p.Peer.Short(), p.StartIn, p.Initiator, &p.Candidates)
+		return fmt.Sprintf("PUNCH id=%v peer=%s start_in=%dus initiator=%t round=%d nat=%v candidates=%v",
+			p.ID, p.Peer.Short(), p.StartIn, p.Initiator, p.Round, &p.NAT, &p.Candidates)
 	case RendezvousRefused:
 		r := &m.Refused
 		return fmt.Sprintf("REFUSED id=%v peer=%s code=%d (%v) retry_after=%dms",
@@ -140,4 +143,31 @@ func (c *Candidates) String() string {
 		parts = append(parts, candidate.Kind.String()+" "+candidate.Addr.String())
 	}
 	return "[" + strings.Join(parts, ", ") + "]"
+}
+
+func (i *Introduce) fieldsText() string {
+	return fmt.Sprintf(" id=%v peer=%s fresh=%t round=%d nat=%v candidates=%v",
+		i.ID, i.Peer.Short(), i.Fresh, i.Round, &i.NAT, &i.Candidates)
+}
+
+// natTerms are the short forms that the field uses.
+var natTerms = [...]string{"?", "EI", "AD", "APD"}
+
+// String returns a short form such as "APDM/APDF sequential 40003+1".
+func (n *NAT) String() string {
+	s := natTerms[n.Mapping] + "M/" + natTerms[n.Filtering] + "F"
+	switch n.Ports {
+	case PortsRandom:
+		s += " random"
+	case PortsSequential:
+		s += fmt.Sprintf(" sequential %d%+d", n.Base, n.Step)
+	case PortsBlock:
+		s += fmt.Sprintf(" block %d-%d", n.Low, n.High)
+	}
+	for k, name := range [...]string{"poison-prone", "search", "no-udp", "relay-only"} {
+		if n.Flags>>k&1 == 1 {
+			s += " " + name
+		}
+	}
+	return s
 }

@@ -245,6 +245,10 @@ func appendRendezvous(b []byte, m *Rendezvous) []byte {
 		return m.Registered.Append(b)
 	case RendezvousIntroduce:
 		return m.Introduce.Append(b)
+	case RendezvousInvite:
+		return m.Invite.Append(b)
+	case RendezvousAccept:
+		return m.Accept.Append(b)
 	case RendezvousPunch:
 		return m.Punch.Append(b)
 	case RendezvousRefused:
@@ -369,7 +373,7 @@ func TestEveryTypeHasAVector(t *testing.T) {
 			t.Errorf("no vector for %v", typ)
 		}
 	}
-	for typ := RendezvousRegister; typ <= RendezvousRelay; typ++ {
+	for typ := RendezvousRegister; typ <= RendezvousAccept; typ++ {
 		if !messages[typ] {
 			t.Errorf("no vector for rendezvous type %#02x", typ)
 		}

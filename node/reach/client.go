@@ -24,6 +24,19 @@ type Config struct {
 	// Direct reports whether a session with a peer has a direct path. It must not
 	// call back into the client.
 	Direct func(wire.PeerID) bool
+	// Accepts reports whether the node wants to meet a peer that it has no session
+	// with. It must not call back into the client.
+	Accepts func(wire.PeerID) bool
+	// Busy reports whether the node's sessions are in use: then servers are to be
+	// watched closely, else the node keeps quiet. It must not call back into the
+	// client.
+	Busy func() bool
+	// RelayOnly keeps the node's addresses from everybody but the servers.
+	RelayOnly bool
+	// Search lets the node take part in a search over all ports.
+	Search bool
+	// Quick leaves out what takes minutes to measure.
+	Quick bool
 }
 
 // Limits. The budget for what a server may make the node do is here too.
@@ -52,10 +65,19 @@ type Client struct {
 	probes        limit.Bucket    // of introductions that servers began
 	links         linkTable
 	hosts         []Host
+	mapped        netip.AddrPort // granted by a gateway; invalid if none is
 	stun          []stunServer
 	seen          []sighting
-	refreshAt     clock.Time   // Never if no server has to hear of changed addresses
-	sightings     limit.Bucket // of new addresses that servers hear of at once
+
+	sockets     uint32 // the number of the newest one
+	queries     []*query
+	samplings   []*sampling
+	survey      *survey    // of the present network; nil if there was none yet
+	surveyAfter clock.Time // when the next one may begin
+	searching   bool       // an introduction goes through many ports
+	tests       []*lifetimeTest
+	lifetimes   map[network]Lifetime
+	log         logbook
 }
 
 // A Host is an address of one of the node's own interfaces.
@@ -67,7 +89,7 @@ type Host struct {
 // New returns a client that behaves the same for the same inputs and seed. The
 // first HandleTimeout makes it dial its servers.
 func New(cfg Config, seed [32]byte) *Client {
-	c := &Client{cfg: cfg, rand: rand.NewChaCha8(seed), refreshAt: clock.Never}
+	c := &Client{cfg: cfg, rand: rand.NewChaCha8(seed), lifetimes: make(map[network]Lifetime)}
 	c.links.init(maxLinks)
 	for _, s := range cfg.Servers[:min(len(cfg.Servers), MaxServers)] {
 		c.servers = append(c.servers, server{Server: s})
@@ -89,7 +111,7 @@ func (c *Client) Next() (Action, bool) {
 
 // Deadline returns when HandleTimeout is due next, or clock.Never.
 func (c *Client) Deadline() clock.Time {
-	d := c.refreshAt
+	d := c.survey.deadline()
 	for i := range c.servers {
 		d = min(d, c.servers[i].deadline())
 	}
@@ -99,30 +121,48 @@ func (c *Client) Deadline() clock.Time {
 	for _, in := range c.introductions {
 		d = min(d, in.deadline())
 	}
+	for _, q := range c.queries {
+		d = min(d, q.at)
+	}
+	for _, sp := range c.samplings {
+		d = min(d, sp.next)
+	}
+	for _, t := range c.tests {
+		d = min(d, t.at)
+	}
 	return d
 }
 
 // HandleTimeout does what is due by now.
 func (c *Client) HandleTimeout(now clock.Time) {
 	c.now = now
-	if c.refreshAt <= now {
-		c.registerAll()
-	}
 	for i := range c.servers {
 		c.timeoutServer(i)
 	}
 	for i := range c.stun {
 		c.timeoutSTUN(&c.stun[i])
 	}
+	c.timeoutQueries()
+	c.timeoutSamplings()
+	c.timeoutSurvey()
+	c.timeoutLifetime()
 	c.timeoutIntroductions()
 }
 
-// SetHosts replaces the node's own interface addresses. Servers hear of a change
-// shortly after.
+// SetHosts replaces the node's own interface addresses.
 func (c *Client) SetHosts(now clock.Time, hosts []Host) {
 	c.now = now
 	c.hosts = append(c.hosts[:0], hosts...)
-	c.refreshSoon()
+}
+
+// SetMapped sets the address that a gateway maps to the node's socket; the zero
+// AddrPort is none.
+func (c *Client) SetMapped(now clock.Time, mapped netip.AddrPort) {
+	c.now = now
+	if news := mapped != c.mapped; news {
+		c.mapped = mapped
+		c.wakeResting()
+	}
 }
 
 // Moved tells the client that the node's socket or network has changed: what is
@@ -131,6 +171,7 @@ func (c *Client) SetHosts(now clock.Time, hosts []Host) {
 func (c *Client) Moved(now clock.Time) {
 	c.now = now
 	c.seen = nil
+	c.forgetSurvey()
 	for i := range c.servers {
 		c.servers[i].observed = netip.AddrPort{}
 		c.retryNow(i)
@@ -139,19 +180,72 @@ func (c *Client) Moved(now clock.Time) {
 		c.stun[i].restart(now)
 	}
 	c.wakeResting()
-	c.refreshSoon()
+}
+
+// forgetSurvey ends what is being found out about a network that the node has
+// left. What is on its way comes too late to mean anything.
+func (c *Client) forgetSurvey() {
+	if s := c.survey; s != nil && s.side != 0 && !s.findings.Done {
+		c.closeSockets([]uint32{s.side})
+	}
+	c.survey, c.queries, c.samplings, c.surveyAfter = nil, nil, nil, c.now
+	c.stopLifetime()
+}
+
+// Findings returns what is known of the NATs before the node.
+func (c *Client) Findings() (f Findings) {
+	if c.survey != nil {
+		f = c.survey.findings
+	}
+	f.NAT, f.Lifetime = c.facts(), c.lifetime()
+	return f
+}
+
+// facts returns what peers are told of the NATs before the node.
+func (c *Client) facts() (n wire.NAT) {
+	if c.survey != nil {
+		n = c.survey.findings.NAT
+	}
+	if c.cfg.Search {
+		n.Flags |= wire.NATSearch
+	}
+	if c.cfg.RelayOnly {
+		n.Flags |= wire.NATRelayOnly
+	}
+	if c.noUDP() {
+		n.Flags |= wire.NATNoUDP
+	}
+	if n.Mapping == wire.EndpointIndependent || c.mapped.IsValid() {
+		n.Ports = wire.PortsUnknown
+	}
+	return n
+}
+
+// noUDP reports whether servers are reached, but none by UDP.
+func (c *Client) noUDP() bool {
+	online := false
+	for i := range c.servers {
+		if s := &c.servers[i]; s.state == Online {
+			if s.observed.IsValid() {
+				return false
+			}
+			online = true
+		}
+	}
+	return online
 }
 
 func (c *Client) act(a Action) { c.actions = append(c.actions, a) }
 
-// refreshDelay gathers changes of several addresses into one REGISTER.
-const refreshDelay = 50 * time.Millisecond
-
-func (c *Client) refreshSoon() { c.refreshAt = min(c.refreshAt, c.now.Add(refreshDelay)) }
-
 // candidates returns the node's own candidates in the order in which a peer
 // should try them.
 func (c *Client) candidates() (list wire.Candidates) {
+	if c.mapped.IsValid() {
+		list.Add(wire.Candidate{Kind: wire.CandidateMapped, Addr: c.mapped})
+	}
+	for i := range c.servers {
+		list.Add(wire.Candidate{Kind: wire.CandidateReflexive, Addr: c.servers[i].observed})
+	}
 	for _, a := range c.Reflexive() {
 		list.Add(wire.Candidate{Kind: wire.CandidateReflexive, Addr: a})
 	}

@@ -1,6 +1,8 @@
 package reach
 
 import (
+	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -9,28 +11,44 @@ import (
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
+// handleInvite answers a server that says a peer wants to meet this node. The
+// peer learns this node's addresses only if the node wants to meet it too.
+func (c *Client) handleInvite(i int, m *wire.Invite) {
+	if m.Peer == c.cfg.Self {
+		return
+	}
+	if !c.cfg.Known(m.Peer) && !c.cfg.Accepts(m.Peer) || c.findIntroduction(m.ID) != nil || !c.roomForInvited(m.Peer) {
+		no := wire.Accept{ID: m.ID, Peer: m.Peer}
+		c.act(Action{Kind: SendControl, Server: i, ID: m.ID, Data: no.Append(nil)})
+		return
+	}
+	in := &introduction{id: m.ID, peer: m.Peer, server: i, fresh: m.Fresh, it: m.NAT, round: int(m.Round), expires: c.now.Add(invitedLifetime)}
+	c.introductions = append(c.introductions, in)
+	c.note(in)
+	c.prepare(in)
+	c.timeoutIntroductions()
+}
+
 // handlePunch takes a server's order to start probing. What it may cause is
 // bounded here and not by trust in the server: for an introduction of our own,
 // once; for those of others, as many as maxInvited and probeRate allow; and
 // always only towards peers that the node has a session with.
 func (c *Client) handlePunch(i int, m *wire.Punch) {
-	if m.Peer == c.cfg.Self {
-		return
-	}
 	in := c.findIntroduction(m.ID)
-	switch {
-	case in == nil:
-		in = c.invited(m)
-	case in.peer != m.Peer || !in.own || in.round.asked>>i&1 == 0:
+	if in == nil || in.peer != m.Peer {
 		return
 	}
-	if in == nil {
+	first := in.phase == awaiting && in.server == i || in.phase == asking && in.asks.asked>>i&1 == 1
+	if !first && (!in.own || in.asks.asked>>i&1 == 0) {
 		return
 	}
-	c.addCandidates(i, in, &m.Candidates)
-	if in.phase == asking {
+	c.addCandidates(i, in, m)
+	if first {
+		in.it = m.NAT
 		in.phase = timed
+		c.noteTold(in)
 		in.at = c.now.Add(min(time.Duration(m.StartIn)*time.Microsecond, startMax))
+		c.planVolley(in, m)
 		c.act(Action{Kind: Introduced, ID: in.id, Peer: in.peer})
 	}
 	c.timeoutIntroductions()
@@ -45,24 +63,14 @@ func (c *Client) findIntroduction(id uuid.UUID) *introduction {
 	return nil
 }
 
-// invited begins an introduction that a server, and so some peer, asked for. A
-// newer one replaces an older one of the same peer, whose candidates are old.
-func (c *Client) invited(m *wire.Punch) *introduction {
+// roomForInvited makes room for an introduction that some peer asked for. A newer
+// one replaces an older one of the same peer, whose candidates are old. Beyond
+// that, room is made at the expense of peers whose session has not come yet: to
+// invite costs a stranger nothing, so it must not crowd out the peers we talk to.
+func (c *Client) roomForInvited(peer wire.PeerID) bool {
 	c.filterIntroductions(func(in *introduction) bool {
-		return in.own || in.peer != m.Peer || in.phase == probing
+		return in.own || in.peer != peer || in.phase == probing
 	})
-	if !c.roomForInvited() {
-		return nil
-	}
-	in := &introduction{id: m.ID, peer: m.Peer, expires: c.now.Add(startMax + invitedLifetime)}
-	c.introductions = append(c.introductions, in)
-	return in
-}
-
-// roomForInvited makes room, at the expense of peers whose session has not come
-// yet: to invite costs a stranger nothing, so it must not crowd out the peers we
-// talk to.
-func (c *Client) roomForInvited() bool {
 	count := 0
 	victim := -1
 	for k, in := range c.introductions {
@@ -80,15 +88,21 @@ func (c *Client) roomForInvited() bool {
 	if victim < 0 {
 		return false
 	}
+	c.over(c.introductions[victim])
 	c.introductions = slices.Delete(c.introductions, victim, victim+1)
 	return true
 }
 
-func (c *Client) addCandidates(i int, in *introduction, list *wire.Candidates) {
-	f := c.filterFor(i, list)
-	for candidate := range list.All() {
-		full := len(in.candidates) == wire.MaxCandidates
-		if !full && f.allows(candidate) && !slices.Contains(in.candidates, candidate.Addr) {
+// addCandidates takes over those candidates that may be probed.
+func (c *Client) addCandidates(i int, in *introduction, m *wire.Punch) {
+	if c.cfg.RelayOnly {
+		return
+	}
+	f := c.filterFor(i, &m.Candidates)
+	for candidate := range m.Candidates.All() {
+		ok := f.allows(candidate)
+		c.noteCandidate(in, candidate, ok)
+		if ok && len(in.candidates) < wire.MaxCandidates && !slices.Contains(in.candidates, candidate.Addr) {
 			in.candidates = append(in.candidates, candidate.Addr)
 		}
 	}
@@ -102,12 +116,15 @@ func (c *Client) addCandidates(i int, in *introduction, list *wire.Candidates) {
 // goes on.
 func (c *Client) start(in *introduction) bool {
 	switch {
+	case in.at > c.now && in.expires > c.now:
+		return true // an opener was due
 	case c.cfg.Known(in.peer):
 		if !in.own && !c.probes.Take(c.now, probeRate, 1) {
 			return false
 		}
 		in.phase, in.at = probing, c.now
-		return c.probe(in) || c.rest(in)
+		in.volley.begin(c.now)
+		return c.probe(in) || c.roundOver(in)
 	case in.expires <= c.now:
 		return false
 	}
@@ -116,15 +133,148 @@ func (c *Client) start(in *introduction) bool {
 }
 
 // probe hands out the candidates that are due, a little apart so that a burst
-// does not overrun a small router. It reports whether probing goes on.
+// does not overrun a small router, and then the guesses. It reports whether
+// probing goes on.
 func (c *Client) probe(in *introduction) bool {
 	for in.probed < len(in.candidates) && in.at <= c.now {
-		c.act(Action{Kind: Probe, ID: in.id, Peer: in.peer, Addr: in.candidates[in.probed]})
+		c.act(Action{Kind: Probe, ID: in.id, Peer: in.peer, Link: in.volley.plan.probeFrom, Addr: in.candidates[in.probed]})
 		in.probed++
 		in.at = in.at.Add(probeGap)
-		if in.probed == len(in.candidates) {
-			in.at = c.now.Add(probeTime)
+	}
+	if in.probed == len(in.candidates) {
+		in.at = clock.Never
+	}
+	return c.guess(in)
+}
+
+// A volley is a plan being carried out.
+type volley struct {
+	plan   plan
+	opened int        // openers sent
+	openAt clock.Time // when the next one goes out; Never if none does
+	shot   int        // guesses sent, all passes together
+	shotAt clock.Time
+	ends   clock.Time // when the round is over; Never before it begins
+}
+
+func (v *volley) deadline(p phase) clock.Time {
+	t := clock.Never
+	if p >= timed && v.opened < len(v.plan.openers) {
+		t = v.openAt
+	}
+	if p == probing {
+		t = min(t, v.shotAt, v.ends)
+	}
+	return t
+}
+
+// guesses reports whether the plan goes beyond the addresses that were told.
+func (v *volley) guesses() bool { return len(v.plan.guesses)+v.plan.sockets > predicted }
+
+// planVolley settles how to meet the peer, now that both NATs are known.
+func (c *Client) planVolley(in *introduction, m *wire.Punch) {
+	in.volley = volley{openAt: c.now, shotAt: clock.Never, ends: clock.Never}
+	v := &in.volley
+	me := side{
+		nat: in.me.nat, link: in.me.link, initiator: m.Initiator, chance: rand.New(c.rand),
+		opens: func() uint32 {
+			link := c.openSocket()
+			in.me.links = append(in.me.links, link)
+			return link
+		},
+	}
+	peer := reflexiveOf(in, &m.Candidates)
+	if c.cfg.RelayOnly || !c.maySearch(in) {
+		return
+	}
+	v.plan = planFor(&me, &m.NAT, peer, in.round)
+	if !peer.IsValid() {
+		v.plan.openers, v.plan.guesses = nil, nil
+	}
+	if v.guesses() {
+		c.searching = true
+	}
+	c.openCandidates(in)
+	in.report.Technique = v.plan.technique
+}
+
+// maySearch keeps searches from running beside each other: one may be hundreds of
+// sockets and datagrams.
+func (c *Client) maySearch(in *introduction) bool { return !c.searching || in.round == 0 }
+
+// openCandidates sends an opener to each candidate too: when the peer's first
+// probe arrives, the NATs on this side know of the flow already. Some of them
+// would otherwise take the probe for an attack, or give its port away.
+func (c *Client) openCandidates(in *introduction) {
+	v := &in.volley
+	for _, a := range in.candidates {
+		if ScopeOf(a.Addr()) == ScopeGlobal || ScopeOf(a.Addr()) == ScopeDocumentation {
+			v.plan.openers = append(v.plan.openers, shot{v.plan.probeFrom, a})
 		}
 	}
-	return in.at > c.now
+}
+
+// open sends the openers that are due.
+func (c *Client) open(in *introduction) {
+	v := &in.volley
+	for in.phase >= timed && in.phase <= probing && v.opened < len(v.plan.openers) && v.openAt <= c.now {
+		s := v.plan.openers[v.opened]
+		c.act(Action{Kind: SendOpener, Link: s.link, Addr: s.to})
+		v.opened++
+		v.openAt = v.openAt.Add(openerGap)
+	}
+}
+
+func (v *volley) begin(now clock.Time) {
+	v.ends = now.Add(probeTime)
+	if len(v.plan.guesses) > 0 {
+		v.shotAt = now.Add(v.plan.wait)
+	}
+	if len(v.plan.guesses)+v.plan.sockets > 0 {
+		v.ends = max(v.ends, now.Add(v.duration()))
+	}
+}
+
+// duration is how long the side that shoots takes, whichever this one is.
+func (v *volley) duration() time.Duration {
+	shots := time.Duration(len(v.plan.guesses)*v.plan.passes) * v.plan.gap
+	switch v.plan.technique {
+	case TechniqueBlock:
+		shots = blockGuesses * guessGap
+	case TechniqueSearch:
+		shots = searchGuesses * guessGap
+	case TechniqueGrid:
+		shots = gridFlows * gridSockets * gridGap
+	}
+	return v.plan.wait + shots + searchPatience
+}
+
+// guess sends the guesses that are due, and reports whether the round goes on.
+// It ends when the two have met.
+func (c *Client) guess(in *introduction) bool {
+	v := &in.volley
+	met := v.shot > 0 && c.cfg.Direct(in.peer)
+	total := len(v.plan.guesses) * v.plan.passes
+	for v.shotAt <= c.now && v.shot < total && !met {
+		s := v.plan.guesses[v.shot%len(v.plan.guesses)]
+		c.act(Action{Kind: Guess, ID: in.id, Peer: in.peer, Link: s.link, Addr: s.to})
+		v.shot++
+		v.shotAt = v.shotAt.Add(v.plan.gap)
+		in.report.Guesses++
+	}
+	if v.shot >= total {
+		v.shotAt = clock.Never
+	}
+	return !met && v.ends > c.now
+}
+
+// reflexiveOf returns where servers see the peer: the first such candidate that
+// may be probed.
+func reflexiveOf(in *introduction, list *wire.Candidates) netip.AddrPort {
+	for candidate := range list.All() {
+		if candidate.Kind == wire.CandidateReflexive && slices.Contains(in.candidates, candidate.Addr) {
+			return candidate.Addr
+		}
+	}
+	return netip.AddrPort{}
 }

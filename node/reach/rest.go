@@ -14,7 +14,30 @@ var restTimes = []time.Duration{35 * time.Second, 2 * time.Minute, 5 * time.Minu
 
 // wakeDelay is how long after a change of network resting introductions wake: by
 // then the network tends to be usable.
-const wakeDelay = time.Second
+const wakeDelay = 300 * time.Millisecond
+
+// roundOver goes on to the next round if there is another way to try, or to rest.
+// It reports whether the introduction goes on.
+func (c *Client) roundOver(in *introduction) bool {
+	c.over(in)
+	if !in.own || c.hasDirect(in) || !in.retry && c.retries() >= maxRetries {
+		return false
+	}
+	next := in.round + 1
+	if next < roundsFor(in.volley.plan.technique) && c.changes(in) {
+		*in = introduction{peer: in.peer, own: true, retry: true, rests: in.rests, round: next}
+		c.again(in)
+		return true
+	}
+	return c.rest(in)
+}
+
+// changes reports whether the next round differs from the last: by the technique,
+// or by sockets and ports that no NAT has seen.
+func (c *Client) changes(in *introduction) bool {
+	t := techniqueFor(&in.me.nat, &in.it, in.round+1)
+	return t != TechniqueNone && (t != TechniqueProbe || t != in.volley.plan.technique)
+}
 
 // rest puts an introduction that is over to rest if its session is still
 // relayed, and reports whether it goes on.
@@ -30,14 +53,14 @@ func (c *Client) rest(in *introduction) bool {
 	return true
 }
 
-// again begins an introduction anew after its rest, if there is still a reason.
+// again begins an introduction anew, if there is still a reason.
 func (c *Client) again(in *introduction) bool {
 	if c.hasDirect(in) {
 		return false
 	}
-	in.id, in.phase = c.newUUID(), asking
-	in.at, in.expires = c.now, c.now.Add(liveLifetime)
-	return c.ask(in)
+	in.id, in.expires = c.newUUID(), c.now.Add(liveLifetime)
+	c.prepare(in)
+	return true
 }
 
 // hasDirect reports whether the session has a direct path, or is no more.
@@ -54,11 +77,17 @@ func (c *Client) retries() (n int) {
 	return n
 }
 
-// wakeResting lets the introductions that rest begin anew shortly.
+// wakeResting lets the introductions that rest, or go through their rounds, begin
+// anew shortly: what they tried in vain may work now.
 func (c *Client) wakeResting() {
 	for _, in := range c.introductions {
-		if in.phase == resting {
-			in.rests, in.at = 0, c.now.Add(c.jitter(wakeDelay))
+		if !in.retry {
+			continue
+		}
+		c.over(in)
+		*in = introduction{
+			peer: in.peer, own: true, retry: true, phase: resting,
+			at: c.now.Add(c.jitter(wakeDelay)), expires: clock.Never,
 		}
 	}
 }

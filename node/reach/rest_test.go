@@ -21,14 +21,16 @@ func newRelayedRig(t *testing.T) *rig {
 	return r
 }
 
-// attempts lets time pass and returns when introductions to bob were asked for.
-// The server answers each.
+// attempts lets time pass and returns when introductions to bob were asked for,
+// the first of some that follow each other. The server answers each.
 func (r *rig) attempts(d time.Duration) (after []time.Duration) {
 	begun := r.now
 	for end := r.now.Add(d); r.now < end; r.advance(time.Second) {
 		if r.count(OpenRelay) > 0 {
 			m, _ := r.takeControl(wire.RendezvousIntroduce, "it comes with OpenRelay")
-			after = append(after, r.now.Sub(begun))
+			if m.Introduce.Round == 0 {
+				after = append(after, r.now.Sub(begun))
+			}
 			r.punch(0, m.Introduce.ID, bob, 0, true, publicBob)
 		}
 		r.out = nil

@@ -18,6 +18,8 @@ type rig struct {
 	now   clock.Time
 	known map[wire.PeerID]bool
 	relay bool // sessions have no direct path
+	shy   bool // the node wants to meet nobody
+	quiet bool // sessions are not in use
 	out   []Action
 }
 
@@ -40,9 +42,11 @@ func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 func newRig(t *testing.T, servers int) *rig {
 	r := &rig{t: t, now: clock.Time(time.Hour), known: map[wire.PeerID]bool{}}
 	cfg := Config{
-		Self:   self,
-		Known:  func(p wire.PeerID) bool { return r.known[p] },
-		Direct: func(wire.PeerID) bool { return !r.relay },
+		Self:    self,
+		Known:   func(p wire.PeerID) bool { return r.known[p] },
+		Direct:  func(wire.PeerID) bool { return !r.relay },
+		Accepts: func(p wire.PeerID) bool { return !r.shy },
+		Busy:    func() bool { return !r.quiet },
 	}
 	for i := range servers {
 		cfg.Servers = append(cfg.Servers, wire.Server{ID: peer(byte(100 + i)), Addr: serverAddr.String()})
@@ -59,7 +63,7 @@ func newOnlineRig(t *testing.T, servers int) *rig {
 	for i := range servers {
 		r.online(i)
 	}
-	r.advance(refreshDelay)
+	r.advance(50 * time.Millisecond)
 	r.out = nil
 	return r
 }
@@ -167,7 +171,14 @@ func (r *rig) peerUp(p wire.PeerID) {
 }
 
 func (r *rig) punch(server int, id uuid.UUID, p wire.PeerID, in time.Duration, own bool, addrs ...netip.AddrPort) {
+	if !own {
+		r.invite(server, id, p)
+	}
 	r.control(server, punch(id, p, in, own, addrs...))
+}
+
+func (r *rig) invite(server int, id uuid.UUID, p wire.PeerID) {
+	r.control(server, (&wire.Invite{ID: id, Peer: p}).Append(nil))
 }
 
 func (r *rig) refuse(server int, id uuid.UUID, code wire.RefusedCode, retry time.Duration) {

@@ -28,6 +28,7 @@ const (
 	refreshMin     = 2 * time.Second
 	refreshMax     = 25 * time.Second
 	refreshDefault = 3 * time.Second
+	idleCheck      = 5 * time.Second // how often a node that keeps quiet looks whether it still should
 	drainMax       = 30 * time.Second
 
 	// Two nodes with one key put each other off the server. Whoever loses waits
@@ -80,7 +81,9 @@ type server struct {
 
 	remote   netip.AddrPort
 	rtt      time.Duration
-	observed netip.AddrPort
+	observed netip.AddrPort // invalid if the server is not reached by UDP
+	stunPort uint16
+	probes   int   // ports after stunPort that answer too
 	err      error // why the latest session or dial failed; nil once there is a session
 
 	redialAt  clock.Time // while Waiting
@@ -151,6 +154,10 @@ func (c *Client) ServerUp(now clock.Time, i int, remote netip.AddrPort, rtt time
 	c.register(i)
 }
 
+// ServerAt tells where the server is reached now: zero if no longer by UDP. It
+// tells by itself where it sees the node then.
+func (c *Client) ServerAt(i int, remote netip.AddrPort) { c.servers[i].remote = remote }
+
 // ServerRTT updates the round-trip time to a server. Introductions are asked of
 // the nearest one first.
 func (c *Client) ServerRTT(i int, rtt time.Duration) { c.servers[i].rtt = rtt }
@@ -209,28 +216,28 @@ func (c *Client) timeoutServer(i int) {
 		s.state = Dialing
 		c.act(Action{Kind: DialServer, Server: i})
 	default:
-		c.register(i)
+		c.refresh(i)
 	}
 }
 
-// register sends REGISTER. Repeated, it tells the server of changed addresses,
-// and keeps the session in use.
+// register sends REGISTER. Repeated, it keeps the session in use.
 func (c *Client) register(i int) {
-	r := wire.Register{HostCandidates: c.candidates()}
 	s := &c.servers[i]
 	if s.refreshAt <= c.now {
 		s.refreshAt = c.now.Add(c.jitter(refreshDefault))
 	}
-	c.act(Action{Kind: SendControl, Server: i, Data: r.Append(nil)})
+	c.act(Action{Kind: SendControl, Server: i, Data: (&wire.Register{}).Append(nil)})
 }
 
-func (c *Client) registerAll() {
-	c.refreshAt = clock.Never
-	for i := range c.servers {
-		if s := &c.servers[i]; s.state >= Connected {
-			s.refreshAt = c.now
-		}
+// refresh registers again if the node is in use, so that a server which has been
+// restarted hears of it soon. A quiet node leaves it to the keepalive of the
+// session to find out.
+func (c *Client) refresh(i int) {
+	if s := &c.servers[i]; s.state == Online && !c.cfg.Busy() {
+		s.refreshAt = c.now.Add(idleCheck)
+		return
 	}
+	c.register(i)
 }
 
 // HandleControl takes a message that a server sent on wire.ChannelControl. What
@@ -244,6 +251,8 @@ func (c *Client) HandleControl(now clock.Time, i int, msg []byte) {
 	switch m.Type {
 	case wire.RendezvousRegistered:
 		c.handleRegistered(i, &m.Registered)
+	case wire.RendezvousInvite:
+		c.handleInvite(i, &m.Invite)
 	case wire.RendezvousPunch:
 		c.handlePunch(i, &m.Punch)
 	case wire.RendezvousRefused:
@@ -263,6 +272,7 @@ func (c *Client) handleRegistered(i int, m *wire.Registered) {
 		refresh = min(max(time.Duration(m.KeepAlive)*time.Millisecond, refreshMin), refreshMax)
 	}
 	s.refreshAt = c.now.Add(c.jitter(refresh))
+	s.observed, s.stunPort, s.probes = netip.AddrPort{}, m.STUNPort, int(m.Probes)
 	if plausibleReflexive(m.Observed, s.remote) {
 		s.observed = m.Observed
 		c.sighted(m.Observed)
@@ -270,6 +280,7 @@ func (c *Client) handleRegistered(i int, m *wire.Registered) {
 	if m.STUNPort != 0 && s.remote.IsValid() {
 		c.setSTUNOf(i, netip.AddrPortFrom(s.remote.Addr(), m.STUNPort))
 	}
+	c.maybeSurvey(i)
 	if s.state == Connected {
 		s.state = Online
 		c.act(Action{Kind: Registered, Server: i})

@@ -7,7 +7,6 @@ import (
 
 	"github.com/pion/stun/v4"
 	"github.com/seed-67dce94e/holdfast/session/clock"
-	"github.com/seed-67dce94e/holdfast/session/limit"
 )
 
 // Timing of STUN (RFC 8489 §6.2.1 with a shorter, still doubling, timeout) and
@@ -22,17 +21,14 @@ const (
 	sightingsMax = 6
 )
 
-// sightingRate is how often servers hear of new addresses at once. They limit how
-// often a node may speak: one that sees it elsewhere each time must not use that
-// up at the others.
-var sightingRate = limit.Rate{PerSecond: 2, Burst: 4}
-
 // A stunServer is one server and the transaction with it, if one is under way.
 type stunServer struct {
 	addr  netip.AddrPort
 	owner int // the rendezvous server it belongs to, or configured
 
-	txid  [stun.TransactionIDSize]byte
+	txid     [stun.TransactionIDSize]byte
+	answered bool // since the network changed
+
 	sends int        // requests sent in this transaction; 0 if there is none
 	began clock.Time // of the transaction
 	at    clock.Time // when to send again, or to begin the next transaction
@@ -41,7 +37,7 @@ type stunServer struct {
 // configured is the owner of STUN servers that the user named.
 const configured = -1
 
-func (s *stunServer) restart(now clock.Time) { s.sends, s.at = 0, now }
+func (s *stunServer) restart(now clock.Time) { s.sends, s.at, s.answered = 0, now, false }
 
 // A sighting is an address at which some server saw the node.
 type sighting struct {
@@ -73,22 +69,15 @@ func (c *Client) Reflexive() []netip.AddrPort {
 	return list
 }
 
-// sighted notes an address, and tells servers if it is a new one.
+// sighted notes an address.
 func (c *Client) sighted(a netip.AddrPort) {
-	known := false
 	c.seen = slices.DeleteFunc(c.seen, func(s sighting) bool {
-		known = known || s.addr == a
 		return s.addr == a || c.now.Sub(s.at) >= sightingLife
 	})
 	if len(c.seen) == sightingsMax {
 		c.seen = slices.Delete(c.seen, 0, 1)
 	}
 	c.seen = append(c.seen, sighting{a, c.now})
-	if !known {
-		wait := c.sightings.Wait(c.now, sightingRate, 1)
-		c.sightings.Take(c.now, sightingRate, 1)
-		c.refreshAt = min(c.refreshAt, c.now.Add(max(refreshDelay, wait)))
-	}
 }
 
 func (c *Client) addSTUN(a netip.AddrPort, owner int) {
@@ -120,6 +109,8 @@ func (c *Client) dropSTUNOf(owner int) {
 func (c *Client) timeoutSTUN(s *stunServer) {
 	switch {
 	case s.at > c.now:
+	case s.sends == 0 && s.answered && !c.cfg.Busy():
+		s.at = c.now.Add(idleCheck) // a quiet node need not know
 	case s.sends == stunSends:
 		s.sends, s.at = 0, c.now.Add(c.jitter(stunInterval))
 	default:
@@ -140,10 +131,19 @@ func (c *Client) sendSTUN(s *stunServer) {
 	}
 }
 
-// HandleSTUN takes a STUN datagram. It counts if it answers a request of ours
-// that is still open, and comes from where the request went.
-func (c *Client) HandleSTUN(now clock.Time, from netip.AddrPort, b []byte) {
+// HandleSTUN takes a STUN datagram that arrived on the socket link. It counts if
+// it answers a request of ours that is still open, and comes from where the
+// request went.
+func (c *Client) HandleSTUN(now clock.Time, link uint32, from netip.AddrPort, b []byte) {
 	c.now = now
+	if c.answerQuery(link, from, b) {
+		c.timeoutIntroductions()
+		return
+	}
+	c.hairpinned(link, b)
+	if link != 0 {
+		return
+	}
 	k := slices.IndexFunc(c.stun, func(s stunServer) bool { return s.addr == from && s.sends > 0 })
 	if k < 0 {
 		return
@@ -153,7 +153,7 @@ func (c *Client) HandleSTUN(now clock.Time, from netip.AddrPort, b []byte) {
 	if !ok {
 		return
 	}
-	s.sends, s.at = 0, now.Add(c.jitter(stunInterval))
+	s.sends, s.at, s.answered = 0, now.Add(c.jitter(stunInterval)), true
 	if success && plausibleReflexive(mapped, from) {
 		c.sighted(mapped)
 	}

@@ -40,7 +40,7 @@ func newSTUNRig(t *testing.T) (*rig, Action) {
 }
 
 func (r *rig) stun(from netip.AddrPort, b []byte) {
-	r.c.HandleSTUN(r.now, from, b)
+	r.c.HandleSTUN(r.now, 0, from, b)
 	r.drain()
 }
 
@@ -161,17 +161,17 @@ func TestWrongMappedAddressIsIgnored(t *testing.T) {
 	}
 }
 
-func TestNewMappingIsToldToServers(t *testing.T) {
+func TestNewMappingIsToldToPeers(t *testing.T) {
 	r := newOnlineRig(t, 1)
 	r.c.SetSTUNServers(r.now, []netip.AddrPort{stunAddr})
 	r.drain()
 	moved := addr("198.51.99.77:5000")
 	r.stun(stunAddr, answer(t, r.take(SendSTUN, "at once"), moved))
-	r.advance(refreshDelay)
-	m, _ := r.takeControl(wire.RendezvousRegister, "there is a new address")
-	first := slices.Collect(m.Register.HostCandidates.All())[0]
-	if first.Addr != moved {
-		t.Errorf("told %v first, want the newest, %v", first, moved)
+	r.introduce(bob, true)
+	m, _ := r.takeControl(wire.RendezvousIntroduce, "at once")
+	told := slices.Collect(m.Introduce.Candidates.All())
+	if !slices.Contains(told, wire.Candidate{Kind: wire.CandidateReflexive, Addr: moved}) {
+		t.Errorf("told %v, want %v among them", told, moved)
 	}
 	if got := r.c.Reflexive(); !slices.Equal(got, []netip.AddrPort{moved, publicSelf}) {
 		t.Errorf("reflexive %v: an address seen lately may still hold", got)
