@@ -3,6 +3,7 @@ module github.com/seed-67dce94e/holdfast
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/flynn/noise v1.1.0
 	github.com/google/uuid v1.6.0
 	github.com/libp2p/go-reuseport v0.4.0

@@ -1,0 +1,5 @@
+//go:build race
+
+package wslink
+
+const raceEnabled = true
