@@ -26,8 +26,41 @@
 //		for _, p := range net.Deliver(at) { ... }
 //	}
 //
-// The last datagrams and what became of each can be printed with Net.Ladder
-// when a test fails.
+// # NATs
 //
-// Words for NATs are those of RFC 4787.
+// A NATConfig says how a NAT maps and filters (in the words of RFC 4787), which
+// ports it gives out, how long mappings live and how many there may be. NATs
+// nest, and one without an external address is a firewall:
+//
+//	                   the internet, Net.Hops routers
+//	      .------------------+------------------.-----------------.
+//	 +---------+        +----------+       +----------+       +--------+
+//	 | carrier | a block| firewall | IPv6  |   home   |       | server |
+//	 |   NAT   | each   |          | only  |   NAT    |       +--------+
+//	 +---------+        +----------+       +----------+
+//	  |       |              |              |    |    `-----.
+//	+----+  +----+        +-----+        +----+ +----+  +-------+
+//	|home|  |home|        | dan |        | eve| | fay|  | guest |  other segment:
+//	+----+  +----+        +-----+        +----+ +----+  +-------+  no multicast
+//	  |       |                           one segment:
+//	alice    bob                          multicast
+//
+// alice and bob have the same external address, and meet by it only if the
+// carrier has a Hairpin. Each NAT on the way takes one from the TTL, and the
+// internet Net.Hops: a datagram of alice's with the TTL 4 opens both her NATs and
+// dies before it reaches anybody else's.
+//
+// What Linux' connection tracking does to hole punching is drawn in poison.go;
+// LinuxNAT is a NAT with it or without.
+//
+// # Faults
+//
+// Besides what a Link does: Net.Block loses what goes between two addresses,
+// Host.Unplug takes a link down, Host.Move goes to another network, NAT.Rebind
+// forgets mappings, NAT.Renumber changes the address, and NAT.Reboot does both
+// and takes its time.
+//
+// The last datagrams and what became of each can be printed with Net.Ladder
+// when a test fails. Streams are not carried, but Net.Course tells a model of
+// them which way they go and how long it is.
 package wiretest

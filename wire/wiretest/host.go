@@ -2,6 +2,7 @@ package wiretest
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -12,9 +13,12 @@ type Host struct {
 	Up   *Pipe // from the host
 	Down *Pipe // to the host
 
-	net    *Net
-	behind *NAT
-	addrs  []netip.Addr
+	net       *Net
+	behind    *NAT
+	addrs     []netip.Addr
+	segment   string
+	unplugged bool
+	moves     int // counts Move
 }
 
 // Host adds a host with the given addresses, behind a NAT or, if behind is nil,
@@ -53,8 +57,20 @@ func (h *Host) Move(behind *NAT, addrs ...netip.Addr) {
 	for _, a := range h.addrs {
 		h.net.unroute(h.behind, a, h)
 	}
+	h.segment = ""
+	h.moves++
 	h.attach(behind, addrs)
 }
+
+// Unplug takes the host's link down: nothing is sent or received. The host keeps
+// its addresses.
+func (h *Host) Unplug() { h.unplugged = true }
+
+// Plug takes the host's link up again.
+func (h *Host) Plug() { h.unplugged = false }
+
+// Plugged reports whether the host's link is up.
+func (h *Host) Plugged() bool { return !h.unplugged }
 
 func (h *Host) attach(behind *NAT, addrs []netip.Addr) {
 	h.behind, h.addrs = behind, addrs
@@ -66,18 +82,33 @@ func (h *Host) attach(behind *NAT, addrs []netip.Addr) {
 // Send sends a copy of data from the given port of the host. Without an address
 // of the family of to, the datagram is lost.
 func (h *Host) Send(now time.Duration, port uint16, to netip.AddrPort, data []byte) {
-	src, ok := h.Addr(to.Addr())
-	f := h.net.flight(now, h, netip.AddrPortFrom(src, port), to, data)
-	if !ok {
+	src, _ := h.Addr(to.Addr())
+	h.SendTTL(now, netip.AddrPortFrom(src, port), to, DefaultTTL, data)
+}
+
+// SendTTL is Send from one of several addresses, and with a TTL: each NAT or
+// firewall takes one from it, the internet takes Net.Hops. A datagram dies that
+// has none left, and has opened the NATs before that place.
+func (h *Host) SendTTL(now time.Duration, from, to netip.AddrPort, ttl int, data []byte) {
+	f := h.net.flight(now, h.Name, from, to, data)
+	f.ttl = ttl
+	switch {
+	case h.unplugged:
+		h.net.end(now, f, LinkDown, h.Name)
+	case !slices.Contains(h.addrs, from.Addr()):
 		h.net.end(now, f, NoRoute, "")
-		return
+	default:
+		h.net.transmit(now, h.Up, f, hop{up: true, at: h.behind, by: h})
 	}
-	h.net.transmit(now, h.Up, f, hop{up: true, at: h.behind})
 }
 
 func (h *Host) receive(now time.Duration, f *flight) {
+	if h.unplugged {
+		h.net.end(now, f, LinkDown, h.Name)
+		return
+	}
 	h.net.end(now, f, Delivered, h.Name)
-	h.net.arrived = append(h.net.arrived, Packet{At: now, Host: h, From: f.from, To: f.to, Data: f.data})
+	h.net.arrived = append(h.net.arrived, Packet{At: now, Host: h, From: f.from, To: f.to, Data: f.data, Refused: f.refusal})
 }
 
 func (h *Host) downPipe() *Pipe { return h.Down }

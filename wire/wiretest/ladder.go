@@ -26,11 +26,16 @@ const (
 	Filtered        // by the NAT
 	NoHairpin       // by the NAT
 	NoPort          // the NAT has none left
+	TableFull       // the NAT has as many mappings as it may
+	Expired         // no hop of its TTL was left
+	Blocked         // by a NAT that blocks UDP, or by Net.Block
+	LinkDown        // of the host
+	Rebooting       // the NAT
 )
 
 func (f Fate) String() string {
 	return [...]string{"flying", "delivered", "lost", "blackholed", "too big", "queue full", "no route",
-		"no mapping", "filtered", "no hairpin", "no port"}[f]
+		"no mapping", "filtered", "no hairpin", "no port", "table full", "expired", "blocked", "link down", "rebooting"}[f]
 }
 
 // LadderSize is how many datagrams a Ladder remembers.
@@ -55,15 +60,11 @@ type record struct {
 	notes    []string
 }
 
-func (l *Ladder) sent(now time.Duration, by *Host, f *flight) (serial uint64) {
+func (l *Ladder) sent(now time.Duration, by string, f *flight) (serial uint64) {
 	serial = l.next
 	l.next++
-	name := "injected"
-	if by != nil {
-		name = by.Name
-	}
 	l.records[serial%LadderSize] = record{
-		by: name, from: f.from, to: f.to, at: now, size: len(f.data), kind: wire.Classify(f.data),
+		by: by, from: f.from, to: f.to, at: now, size: len(f.data), kind: wire.Classify(f.data),
 	}
 	return serial
 }

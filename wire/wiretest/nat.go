@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"net/netip"
 	"time"
@@ -32,35 +33,42 @@ func (b Behavior) key(remote netip.AddrPort) netip.AddrPort {
 	return remote
 }
 
-// A PortAllocation is how a NAT chooses the external port of a new mapping
-// (RFC 4787 §4.2).
-type PortAllocation uint8
-
-// Port allocations.
-const (
-	PreservePort   PortAllocation = iota // the internal port while it is free, else a random one
-	SequentialPort                       // the next one up
-	RandomPort
-)
-
 // NATConfig describes a NAT. The zero value maps and filters without looking at
 // the remote endpoint, and preserves ports: a "full cone".
 type NATConfig struct {
 	Mapping   Behavior
 	Filtering Behavior
-	Ports     PortAllocation
-	Lifetime  time.Duration // of a mapping since the last datagram out; if zero, 2 min (RFC 4787 REQ-5); if negative, for ever
-	Hairpin   bool          // inside hosts reach each other by their external endpoints (RFC 4787 REQ-9)
 
-	// Poisoned makes the NAT behave as Linux does with its own input open: a
-	// datagram that the filter refuses claims the tuple it came by, so that the
-	// flow the inside host later opens to its sender gets another port, and so
-	// do all flows it opens from then on.
+	Ports     PortAllocation
+	PortStep  int // of SequentialPort, may be negative; if zero, 1
+	PortBlock int // size of the blocks of BlockPort; if zero, 256
+
+	Lifetime       time.Duration // of a mapping since the last datagram out; if zero, 2 min (RFC 4787 REQ-5); if negative, for ever
+	Unreplied      time.Duration // the same, until the first datagram comes in; if zero, Lifetime
+	InboundRefresh bool          // datagrams in count as datagrams out do (RFC 4787 REQ-6)
+	MaxAge         time.Duration // of a mapping, whatever passes; if zero, no limit
+	MaxMappings    int           // at a time; if zero, no limit
+	EvictOldest    bool          // a NAT with MaxMappings gives up the one longest unused, instead of refusing another
+
+	Hairpin  bool // inside hosts reach each other by their external endpoints (RFC 4787 REQ-9)
+	BlockUDP bool // datagrams pass neither way; streams do
+	ICMP     bool // senders are told what is refused
+
+	// Poisoned makes the NAT behave as Linux does with its own input open: see
+	// poison.go.
 	Poisoned bool
 }
 
-// poisonLifetime is that of an unreplied UDP flow in Linux' connection tracking.
-const poisonLifetime = 30 * time.Second
+// LinuxNAT describes the NAT of a Linux router that masquerades and has the
+// kernel's default timeouts. Distributions for routers close its input; virtual
+// machine hosts, containers and home-made gateways often leave it open.
+func LinuxNAT(inputOpen bool) NATConfig {
+	return NATConfig{
+		Filtering: AddressAndPortDependent,
+		Lifetime:  120 * time.Second, Unreplied: 30 * time.Second, InboundRefresh: true,
+		Poisoned: inputOpen,
+	}
+}
 
 // A NAT translates between the network inside it and the one it is in. Addresses
 // of a family of which it has no external address pass unchanged, but are still
@@ -75,37 +83,23 @@ type NAT struct {
 	cfg      NATConfig
 	external netip.Addr
 	rng      *rand.Rand
+	bootedAt time.Duration // nothing passes before
+	lives    int           // how often the mappings were forgotten
+
+	table
 	nextPort uint16
-
-	mappings   map[tuple]*mapping // by inside endpoint and what Mapping keeps of the remote one: where new flows go
-	flows      map[tuple]*flow    // by inside and remote endpoint
-	byExternal map[netip.AddrPort]*mapping
-	poison     map[tuple]time.Duration // external and remote endpoint; until when
-	retired    map[netip.AddrPort]bool // external endpoints lost in the last Rebind, not given out again
-}
-
-type tuple struct{ local, remote netip.AddrPort }
-
-// A mapping is an external endpoint that stands for an inside one.
-type mapping struct {
-	inside, external netip.AddrPort
-	expires          time.Duration
-	allowed          map[netip.AddrPort]time.Duration // what Filtering keeps of the remote endpoints sent to; until when
-}
-
-// A flow is an inside endpoint talking to a remote one. It stays on its mapping
-// even when newer flows are given another.
-type flow struct {
-	m       *mapping
-	expires time.Duration
+	blocks   map[netip.Addr]uint16   // first port of the block of an inside host
+	poison   map[tuple]time.Duration // external and remote endpoint; until when
+	retired  map[netip.AddrPort]bool // external endpoints lost in the last Rebind, not given out again
 }
 
 // NAT adds a NAT with an external address, behind another NAT or, if behind is
 // nil, on the internet. Without a valid address it is a firewall.
 func (n *Net) NAT(name string, behind *NAT, cfg NATConfig, external netip.Addr) *NAT {
-	if cfg.Lifetime == 0 {
-		cfg.Lifetime = 2 * time.Minute
-	}
+	cfg.Lifetime = cmp.Or(cfg.Lifetime, 2*time.Minute)
+	cfg.Unreplied = cmp.Or(cfg.Unreplied, cfg.Lifetime)
+	cfg.PortStep = cmp.Or(cfg.PortStep, 1)
+	cfg.PortBlock = cmp.Or(cfg.PortBlock, 256)
 	b := &NAT{Name: name, net: n, behind: behind, cfg: cfg, external: external}
 	b.Up, b.Down = n.pipe(name+" up"), n.pipe(name+" down")
 	b.rng = b.Up.rng
@@ -150,10 +144,18 @@ func (b *NAT) Renumber(external netip.Addr) {
 	b.clear()
 }
 
+// Reboot takes the NAT out of service for d. It comes back without mappings and
+// with another external address, as a home router does whose provider gives it
+// a new one.
+func (b *NAT) Reboot(now, d time.Duration, external netip.Addr) {
+	b.Renumber(external)
+	b.bootedAt = now + d
+}
+
 func (b *NAT) clear() {
-	b.mappings = make(map[tuple]*mapping)
-	b.flows = make(map[tuple]*flow)
-	b.byExternal = make(map[netip.AddrPort]*mapping)
+	b.lives++
+	b.table = newTable()
+	b.blocks = make(map[netip.Addr]uint16)
 	b.poison = make(map[tuple]time.Duration)
 	b.retired = make(map[netip.AddrPort]bool)
 }
@@ -168,9 +170,16 @@ func (b *NAT) fromInside(now time.Duration, f *flight) {
 		b.net.descend(now, b, f)
 		return
 	}
-	m := b.outbound(now, f.from, f.to)
+	if !b.forwards(now, f) {
+		return
+	}
+	if f.refusal {
+		b.refusalOut(now, f)
+		return
+	}
+	m, fate := b.outbound(now, f.from, f.to)
 	if m == nil {
-		b.net.end(now, f, NoPort, b.Name)
+		b.net.end(now, f, fate, b.Name)
 		return
 	}
 	f.from = m.external
@@ -182,110 +191,63 @@ func (b *NAT) fromInside(now time.Duration, f *flight) {
 		b.net.end(now, f, NoHairpin, b.Name)
 		return
 	}
-	b.receive(now, f)
+	b.inbound(now, f)
 }
 
-// outbound returns the mapping for a flow, which it makes or refreshes.
-func (b *NAT) outbound(now time.Duration, inside, remote netip.AddrPort) *mapping {
-	id := tuple{inside, remote}
-	fl := b.flows[id]
-	if fl == nil || !b.alive(now, fl.expires) || b.byExternal[fl.m.external] != fl.m {
-		m := b.mapping(now, inside, remote)
-		if m == nil {
-			return nil
-		}
-		fl = &flow{m: m}
-		b.flows[id] = fl
-	}
-	until := now + b.cfg.Lifetime
-	fl.expires, fl.m.expires = until, until
-	fl.m.allowed[b.cfg.Filtering.key(remote)] = until
-	return fl.m
-}
-
-// mapping returns the mapping that a new flow uses, which it makes if need be.
-func (b *NAT) mapping(now time.Duration, inside, remote netip.AddrPort) *mapping {
-	id := tuple{inside, b.cfg.Mapping.key(remote)}
-	m := b.mappings[id]
-	if m != nil && b.alive(now, m.expires) && !b.isPoisoned(now, m.external, remote) {
-		return m
-	}
-	external := inside
-	if b.translates(inside.Addr()) {
-		var ok bool
-		if external, ok = b.allocate(now, inside, remote); !ok {
-			return nil
-		}
-	}
-	m = &mapping{inside: inside, external: external, allowed: make(map[netip.AddrPort]time.Duration)}
-	b.mappings[id], b.byExternal[external] = m, m
-	return m
-}
-
-// allocateTries bounds the search for a free port in a NAT that is nearly full.
-const allocateTries = 1 << 16
-
-func (b *NAT) allocate(now time.Duration, inside, remote netip.AddrPort) (external netip.AddrPort, ok bool) {
-	port := inside.Port()
-	if b.cfg.Ports == SequentialPort {
-		port = b.followingPort()
-	} else if b.cfg.Ports == RandomPort {
-		port = b.randomPort()
-	}
-	for range allocateTries {
-		external = netip.AddrPortFrom(b.external, port)
-		m := b.byExternal[external]
-		free := m == nil || !b.alive(now, m.expires)
-		if free && !b.retired[external] && !b.isPoisoned(now, external, remote) {
-			return external, true
-		}
-		if b.cfg.Ports == SequentialPort {
-			port = b.followingPort()
-		} else {
-			port = b.randomPort()
-		}
-	}
-	return external, false
-}
-
-const firstPort = 1024 // below are the well-known ports
-
-func (b *NAT) randomPort() uint16 { return uint16(firstPort + b.rng.IntN(1<<16-firstPort)) }
-
-func (b *NAT) followingPort() uint16 {
-	b.nextPort = max(b.nextPort+1, firstPort)
-	return b.nextPort
-}
-
-// receive handles a datagram from outside, or one that turns in its hairpin.
+// receive handles a datagram from outside.
 func (b *NAT) receive(now time.Duration, f *flight) {
+	if !b.forwards(now, f) {
+		return
+	}
+	if f.refusal {
+		b.refusalIn(now, f)
+		return
+	}
+	b.inbound(now, f)
+}
+
+// forwards reports whether the NAT is up and willing, and the datagram not too
+// old, to pass at all. It is before the translation: what expires here maps
+// nothing.
+func (b *NAT) forwards(now time.Duration, f *flight) bool {
+	switch {
+	case now < b.bootedAt:
+		b.net.end(now, f, Rebooting, b.Name)
+	case b.cfg.BlockUDP:
+		b.net.end(now, f, Blocked, b.Name)
+	case !f.spend(1):
+		b.net.end(now, f, Expired, b.Name)
+	default:
+		return true
+	}
+	return false
+}
+
+// inbound handles a datagram from outside, or one that turns in the hairpin.
+func (b *NAT) inbound(now time.Duration, f *flight) {
 	m := b.byExternal[f.to]
-	if m == nil || !b.alive(now, m.expires) {
+	if !b.live(now, m) {
 		b.refuse(now, f, NoMapping)
 		return
 	}
-	until, known := m.allowed[b.cfg.Filtering.key(f.from)]
-	if !known && b.cfg.Filtering != EndpointIndependent || known && !b.alive(now, until) {
+	s := m.states[b.cfg.Filtering.key(f.from)]
+	if !b.admits(now, s) || b.isPoisoned(now, f.to, f.from) {
 		b.refuse(now, f, Filtered)
 		return
 	}
+	b.replied(now, m, s)
 	f.to = m.inside
 	b.net.descend(now, b, f)
 }
 
 func (b *NAT) refuse(now time.Duration, f *flight, fate Fate) {
 	if b.cfg.Poisoned {
-		b.poison[tuple{f.to, f.from}] = now + poisonLifetime
+		b.claim(now, f.to, f.from)
 	}
 	b.net.end(now, f, fate, b.Name)
-}
-
-func (b *NAT) isPoisoned(now time.Duration, external, remote netip.AddrPort) bool {
-	return now < b.poison[tuple{external, remote}]
-}
-
-func (b *NAT) alive(now, until time.Duration) bool {
-	return b.cfg.Lifetime < 0 || now < until
+	if b.cfg.ICMP {
+		b.net.transmit(now, b.Up, b.net.refusal(now, b, f), hop{up: true, at: b.behind})
+	}
 }
 
 func (b *NAT) downPipe() *Pipe { return b.Down }

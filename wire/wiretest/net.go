@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -16,10 +17,15 @@ type Net struct {
 	// must not change data, and must copy what it keeps.
 	Tap func(at time.Duration, from, to netip.AddrPort, data []byte)
 
+	// Hops is how many routers a datagram meets that crosses the internet. If
+	// zero, 8; if negative, none.
+	Hops int
+
 	seed    uint64
 	pipes   uint64
 	hosts   []*Host
 	routes  map[place]node
+	blocked map[[2]netip.Addr]bool
 	queue   queue
 	arrived []Packet
 	ladder  Ladder
@@ -31,11 +37,12 @@ type Packet struct {
 	Host     *Host
 	From, To netip.AddrPort
 	Data     []byte
+	Refused  bool // it is no datagram but an ICMP error: From refused one
 }
 
 // New returns an empty internet in which chance is decided by the seed.
 func New(seed uint64) *Net {
-	return &Net{seed: seed, routes: make(map[place]node)}
+	return &Net{seed: seed, routes: make(map[place]node), blocked: make(map[[2]netip.Addr]bool)}
 }
 
 // Ladder returns the record of what flew.
@@ -63,7 +70,7 @@ func (n *Net) Deliver(now time.Duration) []Packet {
 // Inject puts a datagram with any source address on the internet, as an
 // attacker does who is on no path.
 func (n *Net) Inject(now time.Duration, from, to netip.AddrPort, data []byte) {
-	n.cross(now, n.flight(now, nil, from, to, data))
+	n.cross(now, n.flight(now, "injected", from, to, data))
 }
 
 // A place is an address inside one network: private addresses may repeat.
@@ -105,19 +112,32 @@ func (n *Net) unroute(behind *NAT, addr netip.Addr, to node) {
 type flight struct {
 	from, to netip.AddrPort // change where a NAT translates
 	data     []byte
+	ttl      int
 	serial   uint64 // in the ladder
+	refusal  bool   // an ICMP error that travels back
+}
+
+// DefaultTTL is the TTL of datagrams that are sent with no other.
+const DefaultTTL = 64
+
+// spend takes hops from the TTL. It reports false if the datagram dies there: a
+// router does not forward what would have none left.
+func (f *flight) spend(hops int) (ok bool) {
+	f.ttl -= hops
+	return f.ttl > 0
 }
 
 // A hop is the far end of a pipe: the network above (the inside of a NAT, or the
 // internet), or the node below.
 type hop struct {
 	up bool
-	at *NAT // if up
-	to node // if down
+	at *NAT  // if up
+	by *Host // if up, and it sent the datagram
+	to node  // if down
 }
 
-func (n *Net) flight(now time.Duration, by *Host, from, to netip.AddrPort, data []byte) *flight {
-	f := &flight{from: from, to: to, data: slices.Clone(data)}
+func (n *Net) flight(now time.Duration, by string, from, to netip.AddrPort, data []byte) *flight {
+	f := &flight{from: from, to: to, data: slices.Clone(data), ttl: DefaultTTL}
 	f.serial = n.ladder.sent(now, by, f)
 	return f
 }
@@ -136,7 +156,7 @@ func (n *Net) transmit(now time.Duration, p *Pipe, f *flight, h hop) {
 	for i, t := range out[:copies] {
 		g := f
 		if i > 0 {
-			g = &flight{from: f.from, to: f.to, data: slices.Clone(f.data), serial: f.serial}
+			g = f.copy()
 		}
 		if t.corrupt && len(g.data) > 0 {
 			g.data[p.rng.IntN(len(g.data))] ^= 1 << p.rng.IntN(8)
@@ -146,10 +166,18 @@ func (n *Net) transmit(now time.Duration, p *Pipe, f *flight, h hop) {
 	}
 }
 
+func (f *flight) copy() *flight {
+	g := *f
+	g.data = slices.Clone(f.data)
+	return &g
+}
+
 func (n *Net) arrive(now time.Duration, f *flight, h hop) {
 	switch {
 	case !h.up:
 		h.to.receive(now, f)
+	case f.to.Addr().IsMulticast():
+		n.multicast(now, h, f)
 	case h.at != nil:
 		h.at.fromInside(now, f)
 	default:
@@ -159,10 +187,35 @@ func (n *Net) arrive(now time.Duration, f *flight, h hop) {
 
 // cross takes a datagram over the internet to whoever has the address.
 func (n *Net) cross(now time.Duration, f *flight) {
+	switch {
+	case n.blocked[pairOf(f.from.Addr(), f.to.Addr())]:
+		n.end(now, f, Blocked, "the internet")
+		return
+	case !f.spend(n.hops()):
+		n.end(now, f, Expired, "the internet")
+		return
+	}
 	if n.Tap != nil {
 		n.Tap(now, f.from, f.to, f.data)
 	}
 	n.descend(now, nil, f)
+}
+
+func (n *Net) hops() int { return max(cmp.Or(n.Hops, 8), 0) }
+
+// Block makes the internet lose what goes between two addresses, in both
+// directions, as a dispute between two carriers does: each still reaches
+// everybody else. Behind NATs these are the external addresses.
+func (n *Net) Block(a, b netip.Addr) { n.blocked[pairOf(a, b)] = true }
+
+// Unblock undoes Block.
+func (n *Net) Unblock(a, b netip.Addr) { delete(n.blocked, pairOf(a, b)) }
+
+func pairOf(a, b netip.Addr) [2]netip.Addr {
+	if b.Less(a) {
+		a, b = b, a
+	}
+	return [2]netip.Addr{a, b}
 }
 
 // descend sends a datagram down to the owner of its destination address in the
