@@ -1,18 +1,7 @@
-// Package nodetest lets nodes run on a pretend network: hosts behind NATs whose
-// sockets are [net.PacketConn]s, for [github.com/seed-67dce94e/holdfast/node.Config].
-// The network is a wiretest.Net that moves with time.Now. Inside a bubble of
-// testing/synctest that is virtual time: a test of an hour takes no longer than
-// its computation, and nothing is left to chance but what the seed decides.
-//
-//	synctest.Test(t, func(t *testing.T) {
-//		net := nodetest.New(1)
-//		alice := net.Host("alice", nil, netip.MustParseAddr("192.0.2.1"))
-//		n, err := node.Listen(&node.Config{PacketConn: net.Listen(alice, 4000)})
-//		...
-//	})
 package nodetest
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -22,21 +11,33 @@ import (
 
 // A Net is a pretend network on the clock of the test.
 type Net struct {
-	mu    sync.Mutex
-	net   *wiretest.Net
-	began time.Time
-	timer *time.Timer
-	conns map[socketKey]*PacketConn
+	mu        sync.Mutex
+	net       *wiretest.Net
+	began     time.Time
+	timer     *time.Timer
+	rng       *rand.Rand // of ephemeral ports and what befalls streams
+	sockets   map[portKey][]*PacketConn
+	listeners map[portKey]*Listener
+	streams   map[*stream]bool
+	stacks    map[*wiretest.Host]*Stack
 }
 
-type socketKey struct {
+type portKey struct {
 	host *wiretest.Host
 	port uint16
 }
 
 // New returns an empty network in which chance is decided by the seed.
 func New(seed uint64) *Net {
-	n := &Net{net: wiretest.New(seed), began: time.Now(), conns: make(map[socketKey]*PacketConn)}
+	n := &Net{
+		net:       wiretest.New(seed),
+		began:     time.Now(),
+		rng:       rand.New(rand.NewPCG(seed, 0)),
+		sockets:   make(map[portKey][]*PacketConn),
+		listeners: make(map[portKey]*Listener),
+		streams:   make(map[*stream]bool),
+		stacks:    make(map[*wiretest.Host]*Stack),
+	}
 	n.timer = time.AfterFunc(time.Hour, n.advance)
 	n.timer.Stop()
 	return n
@@ -55,13 +56,19 @@ func (n *Net) NAT(name string, behind *wiretest.NAT, cfg wiretest.NATConfig, ext
 }
 
 // Do gives access to the network, and to all its hosts and NATs, which must not
-// be touched otherwise once datagrams fly.
+// be touched otherwise once datagrams fly or streams exist. Inside f nothing of
+// this package may be called.
 func (n *Net) Do(f func(net *wiretest.Net)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f(n.net)
+	n.settle()
 	n.arm()
 }
+
+// Now returns the time of the network, which the methods of hosts and NATs take
+// that need one.
+func (n *Net) Now() time.Duration { return time.Since(n.began) }
 
 // Ladder returns the last datagrams and what became of each, for a test that
 // failed.
@@ -70,12 +77,20 @@ func (n *Net) Ladder() (text string) {
 	return text
 }
 
-func (n *Net) now() time.Duration { return time.Since(n.began) }
+// settle tells stacks and streams what has changed.
+func (n *Net) settle() {
+	for _, s := range n.stacks {
+		s.notice()
+	}
+	for s := range n.streams {
+		s.notice()
+	}
+}
 
 // arm sets the timer to when something moves next.
 func (n *Net) arm() {
 	if at, ok := n.net.Next(); ok {
-		n.timer.Reset(at - n.now())
+		n.timer.Reset(at - n.Now())
 	}
 }
 
@@ -83,10 +98,30 @@ func (n *Net) arm() {
 func (n *Net) advance() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, p := range n.net.Deliver(n.now()) {
-		if c := n.conns[socketKey{p.Host, p.To.Port()}]; c != nil {
-			c.push(p)
+	for _, p := range n.net.Deliver(n.Now()) {
+		for _, c := range n.sockets[portKey{p.Host, p.To.Port()}] {
+			if c.wants(p.To.Addr()) {
+				c.push(p)
+			}
 		}
 	}
 	n.arm()
+}
+
+// wait lets go of the network until one of three things happens: wake is closed,
+// late is closed, or the time at has come.
+func (n *Net) wait(wake, late <-chan struct{}, at time.Duration) {
+	n.mu.Unlock()
+	defer n.mu.Lock()
+	var due <-chan time.Time
+	if at != never {
+		timer := time.NewTimer(at - n.Now())
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-wake:
+	case <-late:
+	case <-due:
+	}
 }

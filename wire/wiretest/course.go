@@ -12,9 +12,9 @@ import (
 type Course struct {
 	From, To *Host
 	Source   netip.Addr // of From, as To sees it
+	Target   netip.Addr // of To
 
 	net         *Net
-	target      netip.Addr
 	there, back []*Pipe
 	nats        []*NAT
 	incarnation int // of its hosts and NATs together
@@ -25,7 +25,7 @@ type Course struct {
 // nobody has the address, or a NAT is before it.
 func (n *Net) Course(from *Host, to netip.Addr) (*Course, bool) {
 	source, ok := from.Addr(to)
-	c := &Course{From: from, Source: source, net: n, target: to}
+	c := &Course{From: from, Source: source, Target: to, net: n}
 	c.along(from.Up, from.Down)
 	at := from.behind
 	target, here := n.routes[place{at, to}]
@@ -69,7 +69,7 @@ func (c *Course) Open(now time.Duration) bool {
 	if c.Severed() || c.From.unplugged || c.To.unplugged {
 		return false
 	}
-	if c.online && c.net.blocked[pairOf(c.Source, c.target)] {
+	if c.online && c.net.blocked[pairOf(c.Source, c.Target)] {
 		return false
 	}
 	for _, b := range c.nats {
