@@ -187,11 +187,12 @@ func TestRefusalIsAReadError(t *testing.T) {
 func TestMulticastReachesSocketsThatJoined(t *testing.T) {
 	bubble(t, wiretest.NATConfig{}, func(t *testing.T, l *lab) {
 		neighbour := l.Host("neighbour", l.home, netip.MustParseAddr("10.0.0.3"), netip.MustParseAddr("2001:db8::3"))
+		third := l.Host("third", l.home, netip.MustParseAddr("10.0.0.4"), netip.MustParseAddr("2001:db8::4"))
 		for _, group := range []string{"239.1.2.3", "ff02::1234"} {
 			family := map[bool]string{true: "0.0.0.0", false: "[::]"}[netip.MustParseAddr(group).Is4()]
 			a := l.listen(l.a, family+":0")
 			member, other := l.listen(l.Stack(neighbour), family+":5000"), l.listen(l.Stack(neighbour), family+":5001")
-			stranger, far := l.listen(l.a, family+":5000"), l.listen(l.s, family+":5000")
+			stranger, far := l.listen(l.Stack(third), family+":5000"), l.listen(l.s, family+":5000")
 			for _, c := range []*nodetest.PacketConn{member, other, far} {
 				if err := c.JoinGroup(netip.MustParseAddr(group)); err != nil {
 					t.Fatal(err)

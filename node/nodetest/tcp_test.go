@@ -150,20 +150,36 @@ func TestSlowReaderHoldsTheWriterUp(t *testing.T) {
 	})
 }
 
-func TestStreamKeepsToTheRateAndRepeatsWhatIsLost(t *testing.T) {
+func TestStreamKeepsToTheRate(t *testing.T) {
 	bubble(t, wiretest.NATConfig{}, func(t *testing.T, l *lab) {
-		l.do(func() { l.alice.Up.Rate, l.alice.Up.Loss = 8e6, 0.2 })
+		l.do(func() { l.alice.Up.Rate = 8e6 })
 		a, s := l.stream()
-		start, sent := time.Now(), bytes.Repeat([]byte("x"), 1e6)
-		go a.Write(sent)
-		got := make([]byte, len(sent))
-		if _, err := io.ReadFull(s, got); err != nil || !bytes.Equal(got, sent) {
-			t.Errorf("came out wrong: %v", err)
-		}
-		if took := time.Since(start); took < time.Second || took > 10*time.Second {
+		if took := l.transfer(a, s, 1e6); took < time.Second || took > 1100*time.Millisecond {
 			t.Errorf("a megabyte at a megabyte a second took %v", took)
 		}
 	})
+}
+
+func TestStreamRepeatsWhatIsLost(t *testing.T) {
+	bubble(t, wiretest.NATConfig{}, func(t *testing.T, l *lab) {
+		l.do(func() { l.alice.Up.Loss = 0.2 })
+		a, s := l.stream()
+		if took := l.transfer(a, s, 1e5); took < 220*time.Millisecond || took > 5*time.Second {
+			t.Errorf("72 datagrams with losses took %v", took)
+		}
+	})
+}
+
+// transfer writes to a what s reads, and returns how long it took.
+func (l *lab) transfer(a, s net.Conn, size int) time.Duration {
+	l.t.Helper()
+	start, sent := time.Now(), bytes.Repeat([]byte("0123456789"), size/10)
+	go a.Write(sent)
+	got := make([]byte, len(sent))
+	if _, err := io.ReadFull(s, got); err != nil || !bytes.Equal(got, sent) {
+		l.t.Errorf("came out wrong: %v", err)
+	}
+	return time.Since(start)
 }
 
 func TestDialFailsAsItShould(t *testing.T) {
@@ -217,6 +233,12 @@ func TestStreamSurvivesAShortInterruption(t *testing.T) {
 		l.do(func() { l.alice.Plug() })
 		a.Write([]byte("after"))
 		wantData(t, s, "before meanwhile after")
+
+		l.do(func() { l.alice.Unplug() })
+		a.Write([]byte("nothing else is on the way"))
+		s.SetReadDeadline(time.Now().Add(time.Second))
+		_, err = s.Read(make([]byte, 1))
+		wantErr(t, "read while nothing passes", err, os.ErrDeadlineExceeded)
 	})
 }
 

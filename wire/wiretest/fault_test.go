@@ -185,6 +185,7 @@ func TestMulticastStaysInItsSegment(t *testing.T) {
 	guest := b.Host("guest", nat, netip.MustParseAddr("10.0.0.4"))
 	guest.Join("guests")
 	b.Host("next door", b.NAT("other", nil, NATConfig{}, publicBob), private)
+	b.Host("elsewhere", nil, netip.MustParseAddr("198.51.100.4"))
 	b.Host("rack 1", nil, netip.MustParseAddr("198.51.100.2")).Join("rack")
 	rack := b.Host("rack 2", nil, netip.MustParseAddr("198.51.100.3"))
 	rack.Join("rack")

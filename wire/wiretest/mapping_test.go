@@ -28,11 +28,16 @@ func TestSequentialPortsGoByTheirStep(t *testing.T) {
 }
 
 func TestSequentialPortsWrapAboveTheWellKnown(t *testing.T) {
-	b := newBench()
-	alice, nat := b.behind(NATConfig{Mapping: AddressAndPortDependent, Ports: SequentialPort, PortStep: 10})
-	nat.nextPort = 65530
-	if got := b.sees(alice, localPort, 1).Port(); got != 1028 {
-		t.Errorf("65530 and 10 more is %d, want 1028", got)
+	for _, c := range []struct {
+		step       int
+		last, next uint16
+	}{{10, 65530, 1028}, {-3, 1025, 65534}} {
+		b := newBench()
+		alice, nat := b.behind(NATConfig{Mapping: AddressAndPortDependent, Ports: SequentialPort, PortStep: c.step})
+		nat.nextPort = c.last
+		if got := b.sees(alice, localPort, 1).Port(); got != c.next {
+			t.Errorf("%d follows %d by step %d, want %d", got, c.last, c.step, c.next)
+		}
 	}
 }
 
@@ -65,6 +70,30 @@ func TestEachInsideHostHasItsBlockOfPorts(t *testing.T) {
 		if extra := b.sees(h, localPort, size+1); extra.IsValid() {
 			t.Errorf("%s got %v beyond its block", h.Name, extra)
 		}
+	}
+}
+
+func TestHostsBeyondTheLastBlockGetNothing(t *testing.T) {
+	b := newBench()
+	const blocks = 4
+	first, nat := b.behind(NATConfig{Ports: BlockPort, PortBlock: (1<<16 - firstPort) / blocks})
+	seen, addr := map[uint16]bool{}, first.Addrs()[0]
+	for i := range blocks + 1 {
+		h := first
+		if i > 0 {
+			addr = addr.Next()
+			h = b.Host("another", nat, addr)
+		}
+		got := b.observed(h)
+		if got.IsValid() != (i < blocks) {
+			t.Fatalf("host %d is seen from %v", i, got)
+		}
+		if got.IsValid() {
+			seen[(got.Port()-firstPort)/((1<<16-firstPort)/blocks)] = true
+		}
+	}
+	if len(seen) != blocks {
+		t.Errorf("%d hosts shared %d blocks", blocks, len(seen))
 	}
 }
 
@@ -136,13 +165,13 @@ func TestMappingEndsAtItsMaxAge(t *testing.T) {
 	alice, _ := b.behind(NATConfig{Ports: RandomPort, MaxAge: time.Hour})
 	began := b.now
 	first := b.observed(alice)
-	for b.now-began < time.Hour-2*time.Minute {
+	for b.now-began < time.Hour-time.Minute {
 		b.wait(time.Minute)
 		if b.observed(alice) != first {
 			t.Fatalf("the mapping ended after %v", b.now-began)
 		}
 	}
-	b.now = began + time.Hour
+	b.now = began + time.Hour + time.Second
 	if b.arrives(b.server, serverAddr.Port(), first) {
 		t.Error("a mapping led inside after its time")
 	}

@@ -86,6 +86,32 @@ func TestNewFlowsReturnToTheOldPortWhenTheRemappedIsGone(t *testing.T) {
 	}
 }
 
+func TestClaimedNewMappingFallsBackToAnOlder(t *testing.T) {
+	p := newPoisoned(LinuxNAT(true))
+	remapped := p.seenBy(p.toPeer)
+	other := p.Host("other", nil, netip.MustParseAddr("203.0.113.3"))
+	if p.arrives(other, localPort, remapped) {
+		t.Fatal("the NAT let a stranger in")
+	}
+	if got := p.seenBy(netip.AddrPortFrom(other.Addrs()[0], localPort)); got != p.toAlice {
+		t.Errorf("seen from %v, want the older %v, since the newer %v is claimed", got, p.toAlice, remapped)
+	}
+}
+
+func TestClaimOutlivesAnOpenFilter(t *testing.T) {
+	cfg := LinuxNAT(true)
+	cfg.Filtering = AddressDependent
+	p := newPoisoned(cfg)
+	p.alice.Send(p.now, localPort, netip.AddrPortFrom(publicBob, 1), []byte("to another port"))
+	p.run(time.Second, func(Packet) {})
+	if p.arrives(p.peer, localPort, p.toAlice) {
+		t.Error("a claimed pair of endpoints led inside")
+	}
+	if !p.arrives(p.peer, localPort+1, p.toAlice) {
+		t.Error("the filter is not open for the address")
+	}
+}
+
 func TestNothingToClaimBehindAFirewall(t *testing.T) {
 	b := newBench()
 	public, remote := netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("2001:db8:1::1")
