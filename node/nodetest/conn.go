@@ -231,7 +231,11 @@ func (c *PacketConn) LocalAddr() net.Addr {
 	}
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
-	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(c.host.Addrs()[0], c.local.Port()))
+	addr := netip.IPv6Unspecified()
+	if all := c.host.Addrs(); len(all) > 0 {
+		addr = all[0]
+	}
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, c.local.Port()))
 }
 
 // AddrPort returns LocalAddr in the form that DialAddr takes.

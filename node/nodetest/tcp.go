@@ -18,6 +18,7 @@ const dialTries = 5
 // DialTCP opens a stream. It takes a round trip, or half a minute if nothing
 // comes back.
 func (s *Stack) DialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 	again := time.Second
 	for range dialTries {
 		c, answered, err := s.try(ctx, to)
