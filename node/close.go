@@ -57,6 +57,7 @@ func (n *Node) shutDown() {
 	for _, s := range n.shards {
 		s.shut()
 	}
+	n.streams.closeAll()
 	n.stop()
 	n.running.Wait()
 	for _, s := range n.shards {
@@ -123,6 +124,9 @@ func (s *shard) shut() {
 	s.closed = true
 	s.timer.Stop()
 	s.sockets.close()
+	if s.reach != nil {
+		s.reach.shut()
+	}
 	s.dispatch.stop()
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -24,6 +25,9 @@ type Config struct {
 	// PacketConn, if not nil, is the socket to use in place of Addr. The node
 	// closes it.
 	PacketConn net.PacketConn
+	// Stack, if not nil, is where sockets and addresses come from in place of the
+	// operating system.
+	Stack Stack
 	// Rendezvous names the servers that introduce peers and relay for them, each
 	// as "hf1...@host:port"; at most 4. If empty, Dial knows no way to find a
 	// peer.
@@ -43,11 +47,13 @@ type Config struct {
 	// MaxMessage is the largest message to accept, in bytes: at least 2048,
 	// which relays need. If zero, 16 MiB.
 	MaxMessage int
-	// IdleTimeout ends a session that hears nothing. If zero, 30 s. If
-	// negative, never.
+	// IdleTimeout ends a session that hears nothing; the peer is told, and the
+	// shorter one counts. If zero, a session ends when its keepalives go
+	// unanswered, after 30 s at least. If negative, never.
 	IdleTimeout time.Duration
-	// KeepAlive is the longest that a session stays silent. If zero, 15 s. If
-	// negative, it may stay silent for ever, and NAT mappings are lost.
+	// KeepAlive is the longest that a session stays silent. If zero, as long as
+	// the NATs on the way allow, or 10 minutes if a server's relay can wake the
+	// peer. If negative, it may stay silent for ever, and NAT mappings are lost.
 	KeepAlive time.Duration
 	// ResumeTime is how long a session without any path waits for a new one,
 	// keeping its messages. If zero, 60 s.
@@ -65,6 +71,14 @@ type Config struct {
 	// the handshake alone: Dial and Accept return a session once it has a direct
 	// path.
 	NoRelay bool
+	// RelayOnly keeps the node's addresses from its peers: it tells them none,
+	// and reaches them through rendezvous servers alone. Servers still see where
+	// it is.
+	RelayOnly bool
+	// Search lets the node take part in a search for a peer whose NAT gives each
+	// destination a port at random: up to 256 sockets on one side, and 1024 small
+	// datagrams in 5 s from the other. It takes place only if both want it.
+	Search bool
 	// Shards is the number of sockets on the one port, each with sessions,
 	// timers and a lock of its own, for servers with many cores; at
 	// most 64. If zero, 1.
@@ -97,6 +111,10 @@ func (c *Config) withDefaults() (Config, error) {
 		return d, fmt.Errorf("node: Config.Shards is %d, want 0 to %d", d.Shards, shardsMax)
 	case d.Shards > 1 && d.PacketConn != nil:
 		return d, fmt.Errorf("node: Config.PacketConn serves one shard, Config.Shards asks for %d", d.Shards)
+	case d.Shards > 1 && d.Stack != nil:
+		return d, fmt.Errorf("node: Config.Stack serves one shard, Config.Shards asks for %d", d.Shards)
+	case d.RelayOnly && d.NoRelay:
+		return d, errors.New("node: Config.RelayOnly and Config.NoRelay leave no path")
 	case d.MaxDatagram != 0 && (d.MaxDatagram < datagramMin || d.MaxDatagram > datagramMax):
 		return d, fmt.Errorf("node: Config.MaxDatagram is %d, want 0 or %d to %d", d.MaxDatagram, datagramMin, datagramMax)
 	case d.MaxMessage != 0 && d.MaxMessage < maxMessageMin:

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/seed-67dce94e/holdfast/session"
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // A Conn is a session with one peer. It outlives changes of address on either
@@ -33,6 +35,8 @@ type Conn struct {
 	closing  bool          // this side has closed: its application wants no more of it
 	err      error         // why the session has ended; nil while it has not
 	untold   untold
+	talk     nodeTalk
+	troubled bool  // no path answered when last heard of
 	held     *hold // not nil while the application does not know of the session
 }
 
@@ -79,6 +83,27 @@ func (c *Conn) Path() Path {
 		p.Validated = p.Validated || x.Active && x.Validated
 	}
 	return p
+}
+
+// Paths returns the ways to the peer that have been proved, that of the data first.
+func (c *Conn) Paths() []Path {
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
+	var list []Path
+	var buf [16]session.PathInfo
+	for _, x := range c.sess.Paths(buf[:0]) {
+		if !x.Validated && !x.Active {
+			continue
+		}
+		p := c.shard.describe(x.Path)
+		p.RTT, p.Validated = x.RTT, x.Validated
+		if x.Active {
+			list = slices.Insert(list, 0, p)
+		} else {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // Stats returns what the session has counted and measured.
@@ -140,6 +165,9 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 }
 
 func (c *Conn) sendNow(m *Message, r *Receipt) error {
+	if m.Channel == wire.ChannelNode {
+		return ErrChannel
+	}
 	if r != nil && len(c.receipts) >= receiptsMax {
 		return ErrWouldBlock
 	}
@@ -160,6 +188,7 @@ func (c *Conn) sendNow(m *Message, r *Receipt) error {
 	if r != nil {
 		c.track(id, r)
 	}
+	s.usedAt = now
 	s.sent(now, len(m.Data))
 	return nil
 }
@@ -338,6 +367,7 @@ func (c *Conn) stopUse() {
 func (c *Conn) wakeAll() {
 	c.readers.wake()
 	c.writers.wake()
+	c.talk.waiting.wake()
 	for _, ch := range c.channels {
 		ch.readers.wake()
 	}
@@ -347,24 +377,32 @@ func (c *Conn) wakeAll() {
 }
 
 // handleEvent takes an event of the core. It makes no change to the core.
-func (c *Conn) handleEvent(ev session.Event) {
+func (c *Conn) handleEvent(now session.Time, ev session.Event) {
 	switch ev.Kind {
 	case session.Readable:
-		c.readable(ev.Channel)
+		c.readable(now, ev.Channel)
 	case session.Writable:
 		c.writers.wake()
 	case session.Outcome:
 		c.outcome(ev.Message, ev.Fate)
 	case session.PathChanged:
 		c.pathChanged(ev.Path)
+	case session.PathValidated:
+		c.pathValidated(ev.Path)
 	case session.PathFailed, session.Stranded:
+		c.troubled = true
 		c.pathLost(ev.Kind == session.Stranded)
 	case session.Closed:
 		c.end(ev.Err)
 	}
 }
 
-func (c *Conn) readable(id uint16) {
+func (c *Conn) readable(now session.Time, id uint16) {
+	if id == wire.ChannelNode {
+		c.shard.talking = append(c.shard.talking, c)
+		return
+	}
+	c.shard.usedAt = now
 	ch := c.channel(id)
 	if ch.opened {
 		ch.readers.wake()
@@ -382,7 +420,21 @@ func (c *Conn) readable(id uint16) {
 	}
 }
 
+// pathValidated tells those who look for paths that there is one.
+func (c *Conn) pathValidated(p session.Path) {
+	c.troubled = false
+	if r := c.shard.reach; r != nil {
+		r.client.PathUp(c.peer, p.Remote)
+		r.retune(c)
+	}
+}
+
 func (c *Conn) pathChanged(to session.Path) {
+	c.shard.noteStream(c, to)
+	if r := c.shard.reach; r != nil {
+		r.left = true
+		r.retune(c)
+	}
 	old := c.path
 	c.path = c.shard.describe(to)
 	if c.path.same(old) {

@@ -44,8 +44,11 @@ func (n *Node) Dial(ctx context.Context, peer PeerID) (*Conn, error) {
 // are tried at once. As in package net, an unspecified address is this machine.
 // If ctx has no deadline, it gives up after 15 s. Errors are *DialError.
 func (n *Node) DialAddr(ctx context.Context, peer PeerID, addr ...netip.AddrPort) (*Conn, error) {
-	if len(addr) == 0 {
+	switch {
+	case len(addr) == 0:
 		return nil, dialFailed(peer, Direct, ErrNoAddress)
+	case n.cfg.RelayOnly:
+		return nil, dialFailed(peer, Direct, ErrRelayOnly)
 	}
 	return n.shardFor(peer).dial(ctx, Ticket{Peer: peer, Addrs: addr}, false)
 }
@@ -101,6 +104,9 @@ func (d *dial) begin(now session.Time, t Ticket, introduce bool) {
 		d.introduce(now, t.Servers)
 	}
 	for _, a := range t.Addrs {
+		if d.shard.node.cfg.RelayOnly {
+			break
+		}
 		a = dialable(a)
 		if slices.Contains(d.addrs, a) {
 			continue
@@ -156,7 +162,10 @@ func (d *dial) addPath(now session.Time, p session.Path) {
 }
 
 func kindOf(p session.Path) PathKind {
-	if p.IsRelay() {
+	switch {
+	case isStream(p.Link):
+		return Streamed
+	case p.IsRelay():
 		return Relayed
 	}
 	return Direct

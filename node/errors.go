@@ -41,6 +41,11 @@ var (
 	ErrSelf = session.ErrSelf
 	// ErrNoAddress reports a DialAddr without an address.
 	ErrNoAddress = errors.New("node: no address to dial")
+	// ErrRelayOnly reports a DialAddr by a node with Config.RelayOnly.
+	ErrRelayOnly = errors.New("node: Config.RelayOnly forbids direct paths")
+	// ErrChannel reports a message for channel 65535, which nodes keep for
+	// themselves.
+	ErrChannel = errors.New("node: channel 65535 is for nodes themselves")
 	// ErrUndelivered reports a Close that could not wait for the peer to have
 	// everything.
 	ErrUndelivered = errors.New("node: closed before the peer had every message")

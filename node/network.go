@@ -15,7 +15,7 @@ import (
 // startReaders begins to read from the sockets of a shard.
 func (n *Node) startReaders(s *shard) {
 	for _, sock := range s.sockets.all() {
-		n.running.Go(func() { n.read(s, sock) })
+		n.running.Go(func() { n.read(s, sock, 0) })
 	}
 }
 
@@ -25,16 +25,16 @@ const (
 	readPauseMax    = time.Second
 )
 
-// read takes datagrams from a socket until the node has closed it. No error ends
+// read takes datagrams from the socket of a link until the node has closed it. No error ends
 // it: systems report on a socket what befell one datagram sent from it, and what
 // ails a network passes.
-func (n *Node) read(s *shard, sock socket) {
+func (n *Node) read(s *shard, sock socket, link uint32) {
 	failures := 0
 	for {
 		batch, err := sock.read()
 		if err == nil {
 			failures = 0
-			n.deliver(s, batch)
+			n.deliver(s, link, batch)
 			continue
 		}
 		if sock.retired() {
@@ -44,7 +44,7 @@ func (n *Node) read(s *shard, sock socket) {
 		if failures++; failures > readFailuresMax && !n.pause(readPause(failures-readFailuresMax)) {
 			return
 		}
-		if errors.Is(err, net.ErrClosed) && !sock.retired() {
+		if errors.Is(err, net.ErrClosed) && !sock.retired() && link == 0 {
 			n.repair()
 		}
 	}
@@ -66,9 +66,9 @@ func (n *Node) pause(d time.Duration) bool {
 
 // deliver hands datagrams to the shards they are for. With several sockets on
 // one port the system may give a datagram to the wrong one.
-func (n *Node) deliver(s *shard, batch []inbound) {
-	if len(n.shards) == 1 {
-		s.receive(batch)
+func (n *Node) deliver(s *shard, link uint32, batch []inbound) {
+	if len(n.shards) == 1 || link != 0 {
+		s.receive(link, batch)
 		return
 	}
 	for len(batch) > 0 {
@@ -77,7 +77,7 @@ func (n *Node) deliver(s *shard, batch []inbound) {
 		for run < len(batch) && n.shardOf(batch[run].data) == i {
 			run++
 		}
-		n.shards[i].receive(batch[:run])
+		n.shards[i].receive(0, batch[:run])
 		batch = batch[run:]
 	}
 }
@@ -149,6 +149,8 @@ func (s *shard) moved(now session.Time) {
 	for _, l := range s.reach.links {
 		if l.sess != nil {
 			l.sess.Moved(now)
+			l.stream.next, l.stream.retries = 0, 0
+			s.reach.tryUDP(now, l)
 		}
 	}
 	s.reach.client.Moved(now)
@@ -191,7 +193,7 @@ func (n *Node) writeFailed(err error) {
 // hosts lists the addresses of this machine at which peers may reach the sockets.
 func (n *Node) hosts(s sockets) []reach.Host {
 	var list []reach.Host
-	onLink := interfacePrefixes()
+	onLink := n.addresses()
 	for _, sock := range s.all() {
 		local := sock.localAddr()
 		if !local.Addr().IsUnspecified() {

@@ -23,7 +23,7 @@ type Node struct {
 	id      PeerID
 	servers []wire.Server
 	shards  []*shard
-	accepts chan *Conn
+	offered chan *Conn
 	began   time.Time
 
 	ctx        context.Context // ends when everything is to stop
@@ -32,6 +32,9 @@ type Node struct {
 	closing    chan struct{}  // closed when Close begins
 	closeBegun atomic.Bool
 	closed     chan struct{} // closed when Close is done
+
+	streams        streams
+	networkChanges atomic.Uint64
 
 	rebinding  sync.Mutex
 	repairedAt atomic.Int64 // when broken sockets were last replaced, as a session.Time
@@ -54,7 +57,7 @@ func Listen(cfg *Config) (*Node, error) {
 		cfg:     c,
 		log:     loggerOf(&c),
 		id:      c.Key.ID(),
-		accepts: make(chan *Conn, acceptMax),
+		offered: make(chan *Conn, acceptMax),
 		began:   time.Now(),
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
@@ -95,7 +98,7 @@ func (n *Node) openSockets(addr string) ([]sockets, error) {
 		s := wrapPacketConn(conn)
 		return []sockets{{v4: s, v6: s}}, nil
 	}
-	return bindAll(addr, len(n.shards))
+	return bindAll(n.cfg.Stack, addr, len(n.shards))
 }
 
 // start sets everything in motion.
@@ -115,6 +118,7 @@ func (n *Node) start(all []sockets) {
 	for _, s := range n.shards {
 		n.startReaders(s)
 	}
+	n.watch()
 }
 
 // now is the time as the core sees it: never 0, which stands for no time.
@@ -165,7 +169,7 @@ func (n *Node) Accept(ctx context.Context) (*Conn, error) {
 		return nil, ErrClosed
 	}
 	select {
-	case c := <-n.accepts:
+	case c := <-n.offered:
 		return c, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -180,11 +184,16 @@ func (n *Node) offer(c *Conn) bool {
 		return false
 	}
 	select {
-	case n.accepts <- c:
+	case n.offered <- c:
 		return true
 	default:
 		return false
 	}
+}
+
+// accepts reports whether the node wants to meet a peer.
+func (n *Node) accepts(peer PeerID) bool {
+	return !n.isClosing() && (n.cfg.Allow == nil || n.cfg.Allow(peer))
 }
 
 func (n *Node) isClosing() bool { return isClosed(n.closing) }

@@ -10,16 +10,19 @@ type PathKind uint8
 
 // Kinds of path.
 const (
-	Direct  PathKind = iota // over UDP to the peer, or to the NAT before it
-	Relayed                 // through a rendezvous server, which cannot read it
+	Direct   PathKind = iota // over UDP to the peer, or to the NAT before it
+	Relayed                  // through a rendezvous server, which cannot read it
+	Streamed                 // over a WebSocket: to or from a rendezvous server, where UDP does not pass
 )
 
-// String returns "direct" or "relayed".
+var pathKindNames = [...]string{"direct", "relayed", "websocket"}
+
+// String returns "direct", "relayed" or "websocket".
 func (k PathKind) String() string {
-	if k == Relayed {
-		return "relayed"
+	if int(k) < len(pathKindNames) {
+		return pathKindNames[k]
 	}
-	return "direct"
+	return "unknown"
 }
 
 // MarshalText implements [encoding.TextMarshaler].
@@ -29,6 +32,7 @@ func (k PathKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil
 type Path struct {
 	Kind   PathKind       `json:"kind"`
 	Remote netip.AddrPort `json:"remote"`           // the address datagrams go to: the server's on a relayed path
+	Local  netip.AddrPort `json:"local,omitzero"`   // this node's socket; zero on a path that is not direct
 	Via    PeerID         `json:"via,omitzero"`     // the server of a relayed path
 	RTT    time.Duration  `json:"rtt_ns,omitempty"` // smoothed; zero if not measured yet
 
@@ -39,7 +43,10 @@ type Path struct {
 
 // String returns a form such as "direct 192.0.2.1:4000".
 func (p Path) String() string {
-	if p.Kind == Relayed {
+	switch p.Kind {
+	case Streamed:
+		return "websocket " + p.Remote.String()
+	case Relayed:
 		return "relayed via " + p.Via.Short() + " " + p.Remote.String()
 	}
 	return "direct " + p.Remote.String()

@@ -17,13 +17,20 @@ import (
 // decides, and moves datagrams between relay links and those sessions. It is
 // guarded by the shard's mutex, and is driven by the same law.
 type rendezvous struct {
-	shard   *shard
-	client  *reach.Client
-	links   []*serverLink // by the client's number for the server
-	online  waitList
-	outbox  outbox
-	buf     []byte // holds a message of a server
-	dropped uint64 // datagrams for a relay that could not be asked
+	shard         *shard
+	client        *reach.Client
+	links         []*serverLink // by the client's number for the server
+	online        waitList
+	outbox        outbox
+	buf           []byte  // holds a message of a server
+	untuned       []*Conn // whose keepalive is to be set anew
+	retuneServers bool
+	left          bool // some session has left a path: side sockets may have no use any more
+	serverBack    bool // a server is reached again: what went through its relay may go on
+
+	side       map[uint32]*sideSocket
+	sideFailed uint64 // side sockets that the system refused
+	dropped    uint64 // datagrams for a relay that could not be asked
 }
 
 // A serverLink is the way to one rendezvous server.
@@ -31,6 +38,7 @@ type serverLink struct {
 	number   int
 	server   wire.Server
 	dials    int // how many were begun: a slow lookup of names must not overtake a newer one
+	stream   serverStream
 	sess     *session.Session
 	up       bool
 	readable bool
@@ -61,10 +69,13 @@ func newRendezvous(s *shard, servers []wire.Server, seed [32]byte) *rendezvous {
 			Direct: func(peer PeerID) bool {
 				return slices.ContainsFunc(s.peers[peer], func(c *Conn) bool { return c.path.Kind == Direct })
 			},
-			Accepts: func(PeerID) bool { return true },
-			Busy:    func() bool { return true },
+			Accepts:   s.node.accepts,
+			Busy:      s.busy,
+			RelayOnly: s.node.cfg.RelayOnly,
+			Search:    s.node.cfg.Search,
 		}, seed),
-		buf: make([]byte, datagramBufferLen+wire.RelayHeaderLen),
+		side: make(map[uint32]*sideSocket),
+		buf:  make([]byte, datagramBufferLen+wire.RelayHeaderLen),
 	}
 }
 
@@ -96,7 +107,15 @@ func (r *rendezvous) followUp(now session.Time) bool {
 		r.act(now, a)
 		made = true
 	}
-	return made
+	if r.left {
+		r.left = false
+		r.reapSides(now)
+	}
+	if r.serverBack {
+		r.serverBack = false
+		made = r.retryTroubled(now) || made
+	}
+	return r.tune(now) || made
 }
 
 // read takes up to batchMax messages of a server and reports whether there may
@@ -155,7 +174,10 @@ func (o *outbox) add(l *serverLink, peer PeerID, b []byte) bool {
 func (r *rendezvous) flush(now session.Time) {
 	start := 0
 	for _, item := range r.outbox.items {
-		m := session.Message{Channel: wire.ChannelRelay, Mode: wire.Unreliable, Data: r.outbox.slab[start:item.end]}
+		m := session.Message{
+			Channel: wire.ChannelRelay, Mode: wire.Unreliable,
+			Data: r.outbox.slab[start:item.end], Deadline: now.Add(relayPatience),
+		}
 		start = item.end
 		if item.link.sess == nil {
 			r.dropped++
@@ -168,6 +190,22 @@ func (r *rendezvous) flush(now session.Time) {
 	r.outbox.slab, r.outbox.items = r.outbox.slab[:0], r.outbox.items[:0]
 }
 
+// relayPatience is how long a datagram for a relay may wait for the server to
+// be reached. What it holds is sent again anyway.
+const relayPatience = 300 * time.Millisecond
+
+// retryTroubled lets the sessions that have no path try again at once, and
+// reports whether there are any.
+func (r *rendezvous) retryTroubled(now session.Time) (made bool) {
+	for c := range r.shard.conns {
+		if c.troubled {
+			c.troubled, made = false, true
+			c.sess.Retry(now)
+		}
+	}
+	return made
+}
+
 // handleEvent takes an event of a session with a server. It makes no change to
 // the core.
 func (r *rendezvous) handleEvent(now session.Time, l *serverLink, ev session.Event) {
@@ -176,8 +214,19 @@ func (r *rendezvous) handleEvent(now session.Time, l *serverLink, ev session.Eve
 	}
 	switch ev.Kind {
 	case session.Established:
-		l.up = true
-		r.client.ServerUp(now, l.number, ev.Session.Path().Remote, ev.Session.Stats().SmoothedRTT)
+		l.up, r.retuneServers, r.serverBack = true, true, true
+		l.stream.next = 0
+		r.client.ServerUp(now, l.number, remoteUDP(ev.Session.Path()), ev.Session.Stats().SmoothedRTT)
+	case session.PathFailed, session.Stranded:
+		r.wantStream(now, l)
+	case session.PathValidated:
+		r.serverBack = true
+	case session.PathChanged:
+		r.serverBack = true
+		r.client.ServerAt(l.number, remoteUDP(ev.Path))
+		if l.stream.link != 0 && !ev.Path.IsRelay() {
+			l.stream.after(r.shard, streamIdle, func(session.Time) { r.dropStream(l) })
+		}
 	case session.Readable:
 		l.readable = true
 		r.client.ServerRTT(l.number, ev.Session.Stats().SmoothedRTT)
@@ -185,6 +234,7 @@ func (r *rendezvous) handleEvent(now session.Time, l *serverLink, ev session.Eve
 		wasUp := l.up
 		l.sess, l.up, l.readable = nil, false, false
 		r.client.ServerDown(now, l.number, ev.Err)
+		r.retuneAll()
 		if wasUp {
 			r.shard.node.tellServerLost(r.shard, l.server, ev.Err)
 		}
@@ -208,16 +258,28 @@ func (r *rendezvous) act(now session.Time, a reach.Action) {
 			l.sess.Send(now, &session.Message{Channel: wire.ChannelControl, Data: a.Data})
 		}
 	case reach.SendSTUN:
-		r.shard.write(a.Data, 0, a.Addr)
+		r.shard.writeOn(a.Link, a.Data, 0, a.Addr)
+	case reach.SendOpener:
+		r.shard.sendOpener(a.Link, a.Addr)
+	case reach.Guess:
+		r.guess(now, a.Peer, a.Link, a.Addr)
+	case reach.OpenSocket:
+		r.openSide(a.Link, a.Addr.Addr())
+	case reach.CloseSocket:
+		r.closeSide(now, a.Link)
 	case reach.OpenRelay:
 		r.openRelay(now, a.Peer, session.Path{Link: a.Link})
 	case reach.Probe:
 		list := r.shard.peers[a.Peer]
 		for _, c := range list[max(0, len(list)-probedMax):] {
-			c.sess.AddPath(now, session.Path{Remote: a.Addr})
+			c.sess.AddPath(now, session.Path{Link: a.Link, Remote: a.Addr})
 		}
+	case reach.Surveyed:
+		r.retuneServers = true
+		r.retuneAll()
 	case reach.Registered:
 		r.online.wake()
+		r.retuneAll()
 		r.shard.node.tellRegistered(r.shard, r.link(a.Server).server)
 	case reach.Introduced:
 		r.shard.node.tellIntroduced(r.shard, a.ID, a.Peer)
@@ -274,6 +336,10 @@ func (r *rendezvous) connect(now session.Time, l *serverLink, addrs []netip.Addr
 	for _, a := range addrs[:min(len(addrs), serverAddrsMax)] {
 		paths = append(paths, session.Path{Remote: dialable(a)})
 	}
+	l.stream.udp = paths
+	if l.stream.link != 0 {
+		paths = append(paths[:len(paths):len(paths)], session.Path{Link: l.stream.link})
+	}
 	sess, err := r.shard.core.Dial(now, session.DialOptions{
 		Peer: l.server.ID, App: wire.RendezvousApp, Paths: paths, Timeout: reach.ServerDialTimeout,
 	})
@@ -282,6 +348,21 @@ func (r *rendezvous) connect(now session.Time, l *serverLink, addrs []netip.Addr
 		return
 	}
 	sess.User, l.sess, l.up = l, sess, false
+	if l.stream.link == 0 {
+		l.stream.after(r.shard, streamDelay, func(now session.Time) {
+			if !l.up {
+				r.wantStream(now, l)
+			}
+		})
+	}
+}
+
+// remoteUDP returns where a path over UDP leads; the zero AddrPort for any other.
+func remoteUDP(p session.Path) netip.AddrPort {
+	if p.IsRelay() {
+		return netip.AddrPort{}
+	}
+	return p.Remote
 }
 
 // established tells the client that candidates of a peer can be probed.
@@ -313,6 +394,16 @@ func (r *rendezvous) hangUp(now session.Time) {
 			l.sess, l.up = nil, false
 			sess.Close(now, CodeGoodbye, goodbye)
 		}
+	}
+}
+
+// shut ends what runs beside the sessions.
+func (r *rendezvous) shut() {
+	for _, s := range r.side {
+		s.close()
+	}
+	for _, l := range r.links {
+		l.stream.stop()
 	}
 }
 

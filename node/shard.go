@@ -35,14 +35,19 @@ type shard struct {
 	closed  bool         // nothing is sent or received any more
 	sentAt  session.Time // when sent last drained
 	unsent  int          // bytes of messages queued since
+	usedAt  session.Time // when the application last sent or was sent something
 
 	conns       map[*Conn]struct{} // the application's sessions that have not ended
 	peers       map[PeerID][]*Conn // the same by peer, the oldest first
 	dials       map[PeerID][]*dial
+	talking     []*Conn // whose peer's node has said something
 	refused     []*Conn // that nobody accepts: to be closed
 	emptied     waitList
 	heard       waitList // for the peers to hear that their sessions are closed
 	idleWaiters []*waiter
+
+	streamed      map[uint32]map[*Conn]struct{} // sessions whose data has taken a stream, by its link
+	streamDropped uint64                        // datagrams that found no room in a stream
 
 	reach       *rendezvous  // nil except in the first shard
 	stun        *stunService // nil unless the node serves STUN
@@ -63,6 +68,8 @@ func newShard(n *Node, index int, core *session.Endpoint) *shard {
 		conns: make(map[*Conn]struct{}),
 		peers: make(map[PeerID][]*Conn),
 		dials: make(map[PeerID][]*dial),
+
+		streamed: make(map[uint32]map[*Conn]struct{}),
 	}
 	if n.cfg.ServeSTUN {
 		s.stun = newSTUNService()
@@ -134,6 +141,14 @@ func (s *shard) followUp(now session.Time) bool {
 		s.refused[i] = nil
 	}
 	s.refused = s.refused[:0]
+	for i, c := range s.talking {
+		s.talking[i] = nil
+		if c.err == nil {
+			c.talkNode(now)
+			made = true
+		}
+	}
+	s.talking = s.talking[:0]
 	if s.reach != nil && !s.closed && s.reach.followUp(now) {
 		made = true
 	}
@@ -145,24 +160,30 @@ func (s *shard) followUp(now session.Time) bool {
 func (s *shard) emit(d session.Datagram) {
 	switch {
 	case s.closed:
+	case isStream(d.Path.Link):
+		s.sendStream(d)
 	case d.Path.IsRelay():
 		if s.reach != nil {
 			s.reach.relay(d)
 		}
 	default:
-		s.write(d.Data, d.Segment, d.Path.Remote)
+		s.writeOn(d.Path.Link, d.Data, d.Segment, d.Path.Remote)
 	}
 }
 
-func (s *shard) write(b []byte, segment int, to netip.AddrPort) {
-	sock := s.sockets.to(to.Addr())
+// writeOn writes datagrams to the socket of a link. What goes to one that is
+// closed is lost.
+func (s *shard) writeOn(link uint32, b []byte, segment int, to netip.AddrPort) {
+	sock := s.socketOf(link, to.Addr())
 	if sock == nil {
 		s.writeErrors++
 		return
 	}
 	if err := sock.write(b, segment, to); err != nil {
 		s.writeErrors++
-		s.node.writeFailed(err)
+		if link == 0 {
+			s.node.writeFailed(err)
+		}
 	}
 }
 
@@ -202,19 +223,19 @@ func (s *shard) handleTimer() {
 
 // receive handles datagrams that arrived together, up to batchMax in one turn of
 // the lock: then acknowledgements are neither late nor as many.
-func (s *shard) receive(batch []inbound) {
+func (s *shard) receive(link uint32, batch []inbound) {
 	for len(batch) > 0 {
 		turn := batch[:min(batchMax, len(batch))]
 		s.drive(func(now session.Time) {
 			for _, d := range turn {
-				s.handleDatagram(now, d.from, d.data)
+				s.handleDatagram(now, session.Path{Link: link, Remote: d.from}, d.data)
 			}
 		})
 		batch = batch[len(turn):]
 	}
 }
 
-func (s *shard) handleDatagram(now session.Time, from netip.AddrPort, b []byte) {
+func (s *shard) handleDatagram(now session.Time, from session.Path, b []byte) {
 	if s.closed {
 		return
 	}
@@ -222,14 +243,14 @@ func (s *shard) handleDatagram(now session.Time, from netip.AddrPort, b []byte) 
 		s.handleSTUN(now, from, b)
 		return
 	}
-	s.core.HandleDatagram(now, session.Path{Remote: from}, b)
+	s.core.HandleDatagram(now, from, b)
 }
 
 // handleEvent passes an event of the core on. It makes no change to the core.
 func (s *shard) handleEvent(now session.Time, ev session.Event) {
 	switch owner := ev.Session.User.(type) {
 	case *Conn:
-		owner.handleEvent(ev)
+		owner.handleEvent(now, ev)
 	case *serverLink:
 		s.reach.handleEvent(now, owner, ev)
 	case *dial:
@@ -246,6 +267,7 @@ func (s *shard) open(now session.Time, sess *session.Session, d *dial) {
 	c := newConn(s, sess)
 	s.conns[c] = struct{}{}
 	s.peers[c.peer] = append(s.peers[c.peer], c)
+	s.noteStream(c, sess.Path())
 	if s.reach != nil {
 		s.reach.established(now, c)
 	}
@@ -278,6 +300,9 @@ func (s *shard) forget(c *Conn) {
 	if s.peers[c.peer] = list; len(list) == 0 {
 		delete(s.peers, c.peer)
 	}
+	for _, users := range s.streamed {
+		delete(users, c)
+	}
 	if len(s.conns) == 0 {
 		s.emptied.wake()
 	}
@@ -285,8 +310,27 @@ func (s *shard) forget(c *Conn) {
 
 // describe says what a path of the core is to people.
 func (s *shard) describe(p session.Path) Path {
-	if !p.IsRelay() || s.reach == nil {
-		return Path{Kind: kindOf(p), Remote: p.Remote}
+	if isStream(p.Link) {
+		return s.describeStream(p.Link)
+	}
+	if !p.IsRelay() {
+		d := Path{Kind: Direct, Remote: p.Remote}
+		if sock := s.socketOf(p.Link, p.Remote.Addr()); sock != nil {
+			d.Local = sock.localAddr()
+		}
+		return d
+	}
+	if s.reach == nil {
+		return Path{Kind: Relayed}
 	}
 	return s.reach.describe(p.Link)
+}
+
+// busyTime is how long after data a shard's sessions count as in use.
+const busyTime = 10 * time.Second
+
+// busy reports whether sessions are in use: the application has sent or received
+// something lately, or waits for a dial.
+func (s *shard) busy() bool {
+	return len(s.dials) > 0 || s.usedAt != 0 && s.node.now().Sub(s.usedAt) < busyTime
 }

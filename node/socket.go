@@ -16,6 +16,9 @@ type socket interface {
 	// write sends b as datagrams of segment bytes, the last one perhaps shorter,
 	// or as one if segment is 0.
 	write(b []byte, segment int, to netip.AddrPort) error
+	// writeTTL sends one datagram that lives for so many hops. Where the system
+	// cannot do that, it fails.
+	writeTTL(b []byte, ttl int, to netip.AddrPort) error
 	localAddr() netip.AddrPort
 	buffers() (receive, send int)
 	close() error
@@ -122,6 +125,20 @@ func (s *packetSocket) write(b []byte, segment int, to netip.AddrPort) error {
 		_, err := s.conn.WriteTo(d, addr)
 		return err
 	})
+}
+
+// ttlWriter is a PacketConn that can send with a TTL.
+type ttlWriter interface {
+	WriteTTL(b []byte, ttl int, to netip.AddrPort) (int, error)
+}
+
+func (s *packetSocket) writeTTL(b []byte, ttl int, to netip.AddrPort) error {
+	w, ok := s.conn.(ttlWriter)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	_, err := w.WriteTTL(b, ttl, to)
+	return err
 }
 
 func (s *packetSocket) localAddr() netip.AddrPort {

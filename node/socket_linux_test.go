@@ -107,7 +107,7 @@ func bindLoopback(t *testing.T) *udpSocket {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.close() })
-	return s
+	return s.(*udpSocket)
 }
 
 func FuzzAncillaryData(f *testing.F) {

@@ -25,12 +25,12 @@ func newSTUNService() *stunService {
 }
 
 // handleSTUN takes a STUN datagram: an answer to a query of ours, or a request.
-func (s *shard) handleSTUN(now session.Time, from netip.AddrPort, b []byte) {
-	if s.stun != nil && s.stun.answer(s, now, from, b) {
+func (s *shard) handleSTUN(now session.Time, from session.Path, b []byte) {
+	if s.stun != nil && from.Link == 0 && s.stun.answer(s, now, from.Remote, b) {
 		return
 	}
 	if s.reach != nil {
-		s.reach.client.HandleSTUN(now, 0, from, b)
+		s.reach.client.HandleSTUN(now, from.Link, from.Remote, b)
 	}
 }
 
@@ -44,7 +44,7 @@ func (u *stunService) answer(s *shard, now session.Time, from netip.AddrPort, b 
 	}
 	var ok bool
 	if u.buf, ok = reach.AppendBindingResponse(u.buf[:0], b, from); ok {
-		s.write(u.buf, 0, from)
+		s.writeOn(0, u.buf, 0, from)
 	}
 	return true
 }

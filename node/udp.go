@@ -12,6 +12,8 @@ import (
 
 	"github.com/libp2p/go-reuseport"
 	"github.com/seed-67dce94e/holdfast/wire"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 )
 
 // A udpSocket is a socket of the system.
@@ -38,6 +40,33 @@ func (s *udpSocket) write(b []byte, segment int, to netip.AddrPort) error {
 	return s.platformSocket.write(s.conn, b, segment, to)
 }
 
+// writeTTL sets the TTL of the socket for one datagram. The shard, which alone
+// writes, is locked.
+func (s *udpSocket) writeTTL(b []byte, ttl int, to netip.AddrPort) error {
+	if s.localAddr().Addr().Is6() {
+		c := ipv6.NewConn(s.conn)
+		before, err := c.HopLimit()
+		if err != nil {
+			return err
+		}
+		return s.writeWith(c.SetHopLimit, ttl, before, b, to)
+	}
+	c := ipv4.NewConn(s.conn)
+	before, err := c.TTL()
+	if err != nil {
+		return err
+	}
+	return s.writeWith(c.SetTTL, ttl, before, b, to)
+}
+
+func (s *udpSocket) writeWith(set func(int) error, ttl, before int, b []byte, to netip.AddrPort) error {
+	if err := set(ttl); err != nil {
+		return err
+	}
+	_, err := s.conn.WriteToUDPAddrPort(b, to)
+	return errors.Join(err, set(before))
+}
+
 // writeEach sends b as datagrams of segment bytes, one by one.
 func writeEach(conn *net.UDPConn, b []byte, segment int, to netip.AddrPort) error {
 	return segments(b, segment, func(d []byte) error {
@@ -62,13 +91,13 @@ func (s *udpSocket) retired() bool { return s.closed.Load() }
 const portTries = 16
 
 // bindAll opens the sockets of n shards on one port.
-func bindAll(addr string, n int) ([]sockets, error) {
+func bindAll(stack Stack, addr string, n int) ([]sockets, error) {
 	host, port, err := splitAddr(addr)
 	if err != nil {
 		return nil, err
 	}
 	for try := 0; ; try++ {
-		all, err := bindPort(host, port, n)
+		all, err := bindPort(stack, host, port, n)
 		if err == nil {
 			return all, nil
 		}
@@ -107,7 +136,7 @@ func splitAddr(addr string) (host netip.Addr, port int, err error) {
 
 // bindPort opens the sockets of n shards. If port is 0, the first socket picks
 // one for all.
-func bindPort(host netip.Addr, port, n int) (all []sockets, err error) {
+func bindPort(stack Stack, host netip.Addr, port, n int) (all []sockets, err error) {
 	defer func() {
 		if err != nil {
 			for _, s := range all {
@@ -116,7 +145,7 @@ func bindPort(host netip.Addr, port, n int) (all []sockets, err error) {
 		}
 	}()
 	for range n {
-		s, err := bindPair(host, port, n > 1)
+		s, err := bindPair(stack, host, port, n > 1)
 		if err != nil {
 			return all, err
 		}
@@ -127,7 +156,13 @@ func bindPort(host netip.Addr, port, n int) (all []sockets, err error) {
 }
 
 // bindPair opens the sockets of one shard: both families, or that of host.
-func bindPair(host netip.Addr, port int, shared bool) (s sockets, err error) {
+func bindPair(stack Stack, host netip.Addr, port int, shared bool) (s sockets, err error) {
+	bindOne := func(host netip.Addr, port int, shared bool) (socket, error) {
+		if stack != nil {
+			return stackSocket(stack, netip.AddrPortFrom(host, uint16(port)))
+		}
+		return bindOne(host, port, shared)
+	}
 	if host.IsValid() {
 		sock, err := bindOne(host, port, shared)
 		if err != nil {
@@ -159,7 +194,7 @@ func bindPair(host netip.Addr, port int, shared bool) (s sockets, err error) {
 	return s, err4
 }
 
-func bindOne(host netip.Addr, port int, shared bool) (*udpSocket, error) {
+func bindOne(host netip.Addr, port int, shared bool) (socket, error) {
 	network := "udp4"
 	if host.Is6() {
 		network = "udp6"

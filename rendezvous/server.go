@@ -21,6 +21,9 @@ type Server struct {
 	log   logrus.FieldLogger
 	epoch time.Time // zero of the hub's clock
 
+	prober  *prober
+	streams *streamServer
+
 	mu      sync.Mutex
 	hub     *hub
 	clients map[*node.Conn]*client
@@ -41,15 +44,46 @@ func Listen(cfg *Config) (*Server, error) {
 	s.mu.Lock() // until the hub knows the port
 	defer s.mu.Unlock()
 	s.node, err = node.Listen(&node.Config{
-		Key: c.Key, App: wire.RendezvousApp, Addr: c.Addr, PacketConn: c.PacketConn,
-		ServeSTUN: true, Allow: c.Allow, Shards: c.Shards, MaxMessage: messageMax,
+		Key: c.Key, App: wire.RendezvousApp, Addr: c.Addr, PacketConn: c.PacketConn, Stack: stackOf(&c),
+		KeepAlive: -1, IdleTimeout: idleTimeout, ServeSTUN: true, Allow: c.Allow, Shards: c.Shards, MaxMessage: messageMax,
 		Handler: (*handler)(s), Logger: c.Logger,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.hub.stunPort = s.node.LocalAddr().Port()
+	own := s.node.LocalAddr()
+	if c.PacketConn == nil {
+		s.prober = listenProbes(listenProbe(&c, own.Addr()), own.Port(), c.ProbePorts, s.now)
+		s.hub.probes = uint8(len(s.prober.ports))
+	}
+	s.hub.stunPort = own.Port()
+	if s.streams, err = listenStreams(&c, s.node); err != nil {
+		s.closeListeners()
+		s.node.Close()
+		return nil, err
+	}
 	return s, nil
+}
+
+// stackOf avoids the interface that holds a nil interface.
+func stackOf(c *Config) node.Stack {
+	if c.Stack == nil {
+		return nil
+	}
+	return c.Stack
+}
+
+// idleTimeout ends the session of a node that has gone without a word. It is also
+// what nodes keep their silence below half of.
+const idleTimeout = 3 * time.Minute
+
+func (s *Server) closeListeners() {
+	if s.prober != nil {
+		s.prober.close()
+	}
+	if s.streams != nil {
+		s.streams.close()
+	}
 }
 
 // messageMax is the longest message that a client may send. A relayed datagram
@@ -89,7 +123,9 @@ func (s *Server) Close() error {
 	s.drive(func(clock.Time) {
 		s.hub.drain(func(window time.Duration) time.Duration { return rand.N(window) })
 	})
-	return s.node.Close()
+	err := s.node.Close()
+	s.closeListeners()
+	return err
 }
 
 func (s *Server) now() clock.Time { return clock.Time(time.Since(s.epoch)) }
@@ -165,8 +201,14 @@ func (h *handler) Message(conn *node.Conn, m node.Message) {
 // locate tells the hub where a client is.
 func (s *Server) locate(c *client) {
 	path := c.conn.Path()
+	c.udp, c.other = path.Kind == node.Direct, netip.AddrPort{}
+	c.rtt, c.validated = path.RTT, path.Validated || !c.udp // TCP has proved it
+	for _, p := range c.conn.Paths() {
+		if c.udp && p.Kind == node.Direct && p.Validated && p.Remote.Addr().Is4() != path.Remote.Addr().Is4() {
+			c.other = p.Remote
+		}
+	}
 	s.hub.moved(c, path.Remote)
-	c.rtt, c.validated = path.RTT, path.Validated
 }
 
 func (s *Server) relay(now clock.Time, c *client, msg []byte) {

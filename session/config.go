@@ -30,8 +30,9 @@ type Config struct {
 	ReceiveWindow int
 	// HandshakeTimeout ends a dial that is not answered. If zero, 10 s.
 	HandshakeTimeout time.Duration
-	// IdleTimeout ends a session that hears nothing. If zero, 30 s. If
-	// negative, never.
+	// IdleTimeout ends a session that hears nothing; the peer is told, and the
+	// shorter one counts. If zero, 30 s or two keepalives, whichever is longer,
+	// unless the peer asks for a shorter one. If negative, never.
 	IdleTimeout time.Duration
 	// KeepAlive is the longest that a session stays silent. If zero, 15 s. If
 	// negative, it may stay silent for ever.
@@ -63,7 +64,6 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.MaxMessage, 16<<20)
 	orDefault(&c.SendBuffer, 4<<20)
 	orDefault(&c.HandshakeTimeout, 10*time.Second)
-	orDefault(&c.IdleTimeout, 30*time.Second)
 	orDefault(&c.KeepAlive, 15*time.Second)
 	orDefault(&c.ResumeTime, 60*time.Second)
 	orDefault(&c.MaxSessions, 65536)

@@ -10,17 +10,21 @@ import (
 // A Path is where datagrams go: a link and, on the UDP link, an address. The
 // core compares paths and nothing else; the shell knows what a link is.
 type Path struct {
-	Link   uint32         // 0 is the node's UDP sockets; others are relay links the shell made
+	Link   uint32         // 0 is the node's main UDP sockets, one with LinkSocket a further one; others are relays
 	Remote netip.AddrPort // zero on a relay link
 }
 
 // IsRelay reports whether datagrams on the path travel through a relay.
-func (p Path) IsRelay() bool { return p.Link != 0 }
+func (p Path) IsRelay() bool { return p.Link != 0 && p.Link < LinkSocket }
 
-// String returns the remote address, or the number of the relay link.
+// String returns the remote address, after the number of the socket if it is not
+// a main one; or the number of the relay link.
 func (p Path) String() string {
-	if p.IsRelay() {
+	switch {
+	case p.IsRelay():
 		return "relay" + strconv.FormatUint(uint64(p.Link), 10)
+	case p.Link != 0:
+		return "socket" + strconv.FormatUint(uint64(p.Link-LinkSocket), 10) + " " + p.Remote.String()
 	}
 	return p.Remote.String()
 }

@@ -6,6 +6,7 @@ import "time"
 const (
 	silenceMin   = 100 * time.Millisecond // how long expected data may stay away before a probe
 	silenceWatch = 2 * time.Second        // how long after data more is expected
+	idleDefault  = 30 * time.Second       // without a frame, if no side asks for another, and keepalives are not rarer
 	silenceGrows = 3                      // by which each wait is longer than the one before
 )
 
@@ -16,11 +17,12 @@ type idleState struct {
 	data       Time          // last frame that carried data; 0 is none lately
 	nextProbe  Time          // when to ask a silent sender whether it is there; Never if not expecting
 	probeAfter time.Duration // how long to wait for more data
+	keepAlive  time.Duration // the longest that s is to be silent; 0 is Config.KeepAlive
 	silences   int           // probes since
 }
 
 func (i *idleState) start(now Time) {
-	*i = idleState{heard: now, spoke: now, nextProbe: Never}
+	*i = idleState{heard: now, spoke: now, nextProbe: Never, keepAlive: i.keepAlive}
 }
 
 func (i *idleState) received(now Time, data bool, probeAfter time.Duration) {
@@ -58,9 +60,10 @@ func (s *Session) idleTimeout() (Time, error) {
 	if s.outage.stranded != 0 {
 		return s.outage.stranded.Add(s.e.cfg.ResumeTime), ErrStranded
 	}
-	d := s.e.cfg.IdleTimeout
-	if peer := time.Duration(s.peerParams.IdleTimeout) * time.Millisecond; peer != 0 && (d < 0 || peer < d) {
-		d = peer
+	d, agreed := s.idleLimit()
+	if !agreed && d > 0 {
+		// Silence is agreed on: it proves nothing before a keepalive is overdue.
+		d = max(d, 2*s.keepAlive())
 	}
 	if d < 0 {
 		return Never, nil
@@ -68,10 +71,52 @@ func (s *Session) idleTimeout() (Time, error) {
 	return s.idle.heard.Add(max(d, 3*s.active.pto())), ErrIdleTimeout
 }
 
+// idleLimit returns the idle timeout of both sides: that of the one that has
+// asked for the shorter. If none has asked for any, there is no agreement, and
+// each side has its own; a negative one is none.
+func (s *Session) idleLimit() (d time.Duration, agreed bool) {
+	own := s.e.cfg.IdleTimeout
+	peer := time.Duration(s.peerParams.IdleTimeout) * time.Millisecond
+	switch {
+	case own > 0 && peer > 0:
+		return min(own, peer), true
+	case own > 0:
+		return own, true
+	case peer > 0:
+		return peer, true
+	case own < 0:
+		return own, false
+	}
+	return idleDefault, false
+}
+
+// keepAlive returns the longest that s may be silent: never more than half of an
+// idle timeout that a side has asked for. Negative is for ever.
+func (s *Session) keepAlive() time.Duration {
+	d := s.e.cfg.KeepAlive
+	if s.idle.keepAlive != 0 {
+		d = s.idle.keepAlive
+	}
+	if limit, agreed := s.idleLimit(); agreed && d > limit/2 {
+		d = limit / 2
+	}
+	return d
+}
+
 // keepAliveAt returns when s must be heard of again.
 func (s *Session) keepAliveAt() Time {
-	if s.e.cfg.KeepAlive < 0 || s.pingNow {
+	d := s.keepAlive()
+	if d < 0 || s.pingNow {
 		return Never
 	}
-	return max(s.idle.heard, s.idle.spoke).Add(s.e.cfg.KeepAlive)
+	return max(s.idle.heard, s.idle.spoke).Add(d)
+}
+
+// SetKeepAlive sets the longest that this side of the session stays silent; 0 is
+// Config.KeepAlive. The peer need not do the same: whoever is silent for shorter
+// keeps both going.
+func (s *Session) SetKeepAlive(now Time, d time.Duration) {
+	s.e.enter(now)
+	s.idle.keepAlive = d
+	s.e.touch(s)
 }

@@ -169,12 +169,5 @@ func (s *Session) Moved(now Time) {
 		return
 	}
 	s.rotateRemote()
-	for _, x := range s.paths {
-		// A candidate that has yet to answer keeps its schedule, and with it
-		// the leave to be challenged at all.
-		x.revalidate(s.e.now, x.validation.candidate && !x.validated)
-	}
-	s.active.rec.ResetPTO()
-	s.pingNow = true
-	s.e.touch(s)
+	s.tryAll(s.e.now)
 }

@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // A NATBehavior is how much of the remote endpoint a NAT looks at when it maps
 // (RFC 4787 §4.1) or filters (§5).
@@ -122,4 +125,25 @@ func (n *NAT) consume(b []byte) (rest []byte, err error) {
 		return nil, ErrRange
 	}
 	return b[natLen:], nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (b *NATBehavior) UnmarshalText(text []byte) error {
+	k, err := indexOf(behaviorNames[:], text)
+	*b = NATBehavior(k)
+	return err
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (p *NATPorts) UnmarshalText(text []byte) error {
+	k, err := indexOf(portsNames[:], text)
+	*p = NATPorts(k)
+	return err
+}
+
+func indexOf(names []string, text []byte) (int, error) {
+	if k := slices.Index(names, string(text)); k >= 0 {
+		return k, nil
+	}
+	return 0, ErrRange
 }

@@ -417,3 +417,19 @@ func consumeUint32(b []byte) (v uint32, rest []byte, err error) {
 	}
 	return binary.BigEndian.Uint32(b), b[4:], nil
 }
+
+// ChannelNode is the channel of sessions between nodes on which the nodes
+// themselves talk: applications have the others (SPEC §6.7).
+const ChannelNode = MaxChannel
+
+// A NodeType is the first byte of a message on ChannelNode.
+type NodeType uint8
+
+// Types of message on ChannelNode.
+const (
+	NodeExplain NodeType = 0x01 // asks for a REPORT
+	NodeReport  NodeType = 0x02 // JSON follows: how the sender tried to meet the receiver
+)
+
+// NodeReportMax bounds a report, in bytes.
+const NodeReportMax = 64 << 10

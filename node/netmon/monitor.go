@@ -3,6 +3,8 @@ package netmon
 import (
 	"sync"
 	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/limit"
 )
 
 // A Config says where a monitor learns of the network. The zero value is the
@@ -26,10 +28,11 @@ const (
 	// pollTicks is the number of ticks after which the network is looked at if
 	// nothing tells of events.
 	pollTicks = 2
-	// lookCostShare bounds the time spent on looking to this fraction, whatever the
-	// number of interfaces and events.
-	lookCostShare = 10
 )
+
+// lookRate is how often the network is looked at, whatever the number of events.
+// A router's system may tell of thousands of routes a second.
+var lookRate = limit.Rate{PerSecond: 20, Burst: 20}
 
 // A Monitor watches the network until it is closed.
 type Monitor struct {

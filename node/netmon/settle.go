@@ -14,8 +14,8 @@ const (
 	// quietTime is how long nothing may have changed before a loss is told.
 	quietTime = 250 * time.Millisecond
 	// settleTimeMax is the longest that a change waits, however unquiet it is. With
-	// gatherTime it makes 1 s.
-	settleTimeMax = 990 * time.Millisecond
+	// the time until a look it makes 1 s at most.
+	settleTimeMax = 950 * time.Millisecond
 )
 
 // promptRate is how often changes may be told at once. A network that goes to

@@ -4,6 +4,7 @@ package netmon
 
 import (
 	"errors"
+	"io"
 	"os"
 	"sync"
 	"syscall"
@@ -28,11 +29,11 @@ func openSource() (*source, error) {
 
 // readEvents turns each message into an event until the socket is closed or
 // fails. What a message says is not looked at: some are lost when many come.
-func readEvents(file *os.File, events chan struct{}) {
+func readEvents(socket io.Reader, events chan struct{}) {
 	defer close(events)
 	var message [4096]byte // more is cut off
 	for {
-		_, err := file.Read(message[:])
+		_, err := socket.Read(message[:])
 		// The kernel ran out of room for messages: there were some.
 		if err != nil && !errors.Is(err, syscall.ENOBUFS) {
 			return

@@ -1,6 +1,11 @@
 package netmon
 
-import "time"
+import (
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/limit"
+)
 
 // A watch is the state of a monitor's goroutine.
 type watch struct {
@@ -13,17 +18,17 @@ type watch struct {
 	source *source
 	events <-chan struct{}
 
-	timer    *time.Timer
-	lookAt   time.Time // zero if no look is due
-	lookedAt time.Time // when the last look ended
-	lookCost time.Duration
+	timer  *time.Timer
+	lookAt time.Time // zero if no look is due
+	looks  limit.Bucket
+	epoch  time.Time // zero of the limiter's clock
 
 	pending Change // not yet received
 	waiting bool   // there is such
 }
 
 func newWatch(m *Monitor, system bool) *watch {
-	w := &watch{Monitor: m, system: system, events: m.cfg.Events, timer: time.NewTimer(0)}
+	w := &watch{Monitor: m, system: system, events: m.cfg.Events, timer: time.NewTimer(0), epoch: time.Now()}
 	w.open() // before the first look, so that nothing is missed between them
 	w.wall = m.cfg.Wall().Round(0)
 	w.network = settled(time.Now(), m.cfg.Snapshot())
@@ -99,10 +104,7 @@ func (w *watch) planLook(now time.Time) {
 	if !w.lookAt.IsZero() {
 		return
 	}
-	w.lookAt = now.Add(gatherTime)
-	if t := w.lookedAt.Add(w.lookCost * lookCostShare); t.After(w.lookAt) {
-		w.lookAt = t
-	}
+	w.lookAt = now.Add(max(gatherTime, w.looks.Wait(w.sinceEpoch(now), lookRate, 1)))
 }
 
 // tick polls, if there is no source of events, and tries to open one.
@@ -145,11 +147,12 @@ func (w *watch) slept() time.Duration {
 }
 
 func (w *watch) look(now time.Time) {
+	w.looks.Take(w.sinceEpoch(now), lookRate, 1) // a look after sleep does not ask
 	w.network.look(now, w.cfg.Snapshot())
 	w.lookAt = time.Time{}
-	w.lookedAt = time.Now()
-	w.lookCost = w.lookedAt.Sub(now)
 }
+
+func (w *watch) sinceEpoch(now time.Time) clock.Time { return clock.Time(now.Sub(w.epoch)) }
 
 func (w *watch) enqueue(c Change) {
 	if w.waiting {

@@ -19,7 +19,7 @@ const (
 	Probe                             // let the session with Peer probe the path from the socket Link to Addr
 	Guess                             // send a PATH_CHALLENGE of the session with Peer from the socket Link to Addr
 	SendOpener                        // send any datagram from the socket Link to Addr that dies on the way (OpenerTTL)
-	OpenSocket                        // open a UDP socket beside the main one, under the number Link
+	OpenSocket                        // open a UDP socket of Addr's family beside the main one, under the number Link
 	CloseSocket                       // close the socket Link once no session uses it
 	Surveyed                          // Findings tell more than before
 	Registered                        // Server knows this node: peers can be introduced through it

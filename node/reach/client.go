@@ -35,8 +35,6 @@ type Config struct {
 	RelayOnly bool
 	// Search lets the node take part in a search over all ports.
 	Search bool
-	// Quick leaves out what takes minutes to measure.
-	Quick bool
 }
 
 // Limits. The budget for what a server may make the node do is here too.

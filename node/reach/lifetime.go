@@ -87,10 +87,22 @@ type lifetimeTest struct {
 
 // measureLifetime leaves some mappings alone, unless this network's are known.
 func (c *Client) measureLifetime(s *survey) {
-	if s.findings.Public == Yes || c.lifetime().Done || c.cfg.Quick {
-		return
+	if s.findings.Public != Yes && !c.lifetime().Done {
+		c.measure(s, lifetimeSteps[:])
 	}
-	for _, after := range lifetimeSteps {
+}
+
+// MeasureLifetime looks at mappings after the given silences, beside those that
+// are looked at anyway. It does nothing before a survey is done.
+func (c *Client) MeasureLifetime(now clock.Time, after ...time.Duration) {
+	c.now = now
+	if s := c.survey; s != nil && s.findings.Done && s.findings.Public != Yes {
+		c.measure(s, after)
+	}
+}
+
+func (c *Client) measure(s *survey, steps []time.Duration) {
+	for _, after := range steps {
 		t := &lifetimeTest{survey: s, net: c.network(), after: after, at: clock.Never, link: c.openSocket()}
 		c.tests = append(c.tests, t)
 		c.ask(query{link: t.link, to: s.port(0), done: func(mapped netip.AddrPort, ok bool) {
@@ -140,7 +152,7 @@ func (c *Client) lifetimeSeen(t *lifetimeTest, alive bool) {
 	if l.Below != 0 && l.AtLeast >= l.Below {
 		l.AtLeast = 0 // contradictory: the network drops more than its mappings
 	}
-	l.Done = t.after == lifetimeSteps[len(lifetimeSteps)-1]
+	l.Done = l.Done || t.after == lifetimeSteps[len(lifetimeSteps)-1]
 	c.setLifetime(t.net, l)
 	c.act(Action{Kind: Surveyed})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pion/stun/v4"
+	"github.com/seed-67dce94e/holdfast/session"
 	"github.com/seed-67dce94e/holdfast/session/clock"
 )
 
@@ -96,10 +97,18 @@ func (c *Client) answerQuery(link uint32, from netip.AddrPort, b []byte) bool {
 // openSocket asks the node for one more socket, and returns its link. It may
 // never open: then nothing is heard from it.
 func (c *Client) openSocket() uint32 {
-	c.sockets = (c.sockets + 1) % linkSocket
-	link := linkSocket | c.sockets
-	c.act(Action{Kind: OpenSocket, Link: link})
+	c.sockets = (c.sockets + 1) % session.LinkSocket
+	link := session.LinkSocket | c.sockets
+	c.act(Action{Kind: OpenSocket, Link: link, Addr: c.family()})
 	return link
+}
+
+// family returns an address of the family in which the NATs are looked at.
+func (c *Client) family() netip.AddrPort {
+	if c.survey == nil {
+		return netip.AddrPort{}
+	}
+	return c.survey.base
 }
 
 // closeSockets lets the node close sockets, except those that sessions use.
@@ -108,5 +117,3 @@ func (c *Client) closeSockets(links []uint32) {
 		c.act(Action{Kind: CloseSocket, Link: l})
 	}
 }
-
-const linkSocket uint32 = 1 << 31

@@ -84,7 +84,6 @@ func newConn() *Conn {
 }
 
 func (c *Conn) start(ws *websocket.Conn, over net.Conn, remote netip.AddrPort) {
-	ws.SetReadLimit(-1) // Serve has its own, and the library would answer before it closes
 	c.ws, c.raw, c.remote = ws, belowTLS(over), remote
 	tune(c.raw)
 	c.stalled = time.AfterFunc(writeTimeout, func() { c.fail(errStalled) })
@@ -126,7 +125,7 @@ func (c *Conn) write() {
 // returns why the link ended: ErrClosed if by Close. It must be called once,
 // soon after the link is there, since it also answers pings and hears the pongs.
 // A datagram is valid until handle returns. While handle blocks, nothing is
-// read and the peer's datagrams stand in TCP.
+// read: the peer's datagrams stand in TCP, and a pong that comes then is late.
 func (c *Conn) Serve(handle func(datagram []byte)) error {
 	for {
 		if err := c.serveMessage(handle); err != nil {

@@ -35,12 +35,12 @@
 //   - The queue of a Conn, with the message being written, has at most 64
 //     datagrams, or 128 KiB. What comes when it is full is dropped and counted.
 //     To the session this is loss, as on any path, and it slows down.
-//   - The kernel holds at most 32 KiB that it has not sent, where the system has
-//     TCP_NOTSENT_LOWAT; else its send buffer could hold seconds of data. What
+//   - The kernel holds about 32 KiB that it has not sent, where the system has
+//     TCP_NOTSENT_LOWAT; else its send buffer could hold megabytes. What
 //     has been sent is not acknowledged yet for one round trip.
 //
-// So over a path of rate r a datagram leaves at most 160 KiB/r after Send, 1.3 s
-// at 1 Mbit/s. A connection that takes no message for 5 s is closed.
+// So over a path of rate r a datagram leaves about 160 KiB/r after Send at most,
+// 1.3 s at 1 Mbit/s. A connection that takes no message for 5 s is closed.
 //
 // # Ends
 //

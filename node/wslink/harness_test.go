@@ -112,10 +112,9 @@ func (m *memory) dialRaw(t *testing.T) *websocket.Conn {
 
 // A mailbox keeps what Serve hands over.
 type mailbox struct {
-	mu   sync.Mutex
-	got  []string
-	err  error
-	over bool
+	mu  sync.Mutex
+	got []string
+	err error
 }
 
 func (b *mailbox) serve(c *Conn) {
@@ -126,7 +125,7 @@ func (b *mailbox) serve(c *Conn) {
 	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.err, b.over = err, true
+	b.err = err
 }
 
 func (b *mailbox) take() (got []string) {

@@ -1,6 +1,7 @@
 package wslink
 
 import (
+	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -79,8 +80,8 @@ func TestSendingDoesNotAllocate(t *testing.T) {
 // Datagrams a second through a loopback link, sent as fast as the queue takes
 // them.
 func BenchmarkThroughput(b *testing.B) {
-	for name, secure := range map[string]bool{"ws": false, "wss": true} {
-		b.Run(name, func(b *testing.B) {
+	for _, secure := range []bool{false, true} {
+		b.Run(fmt.Sprintf("tls=%t", secure), func(b *testing.B) {
 			var received atomic.Int64
 			c := loopback(b, secure, func(*Conn, []byte) { received.Add(1) })
 			go c.Serve(func([]byte) {})
@@ -100,8 +101,8 @@ func BenchmarkThroughput(b *testing.B) {
 }
 
 func BenchmarkRoundTrip(b *testing.B) {
-	for name, secure := range map[string]bool{"ws": false, "wss": true} {
-		b.Run(name, func(b *testing.B) {
+	for _, secure := range []bool{false, true} {
+		b.Run(fmt.Sprintf("tls=%t", secure), func(b *testing.B) {
 			back := make(chan struct{}, 1)
 			c := loopback(b, secure, func(c *Conn, d []byte) { c.Send(d) })
 			go c.Serve(func([]byte) { back <- struct{}{} })

@@ -54,19 +54,22 @@ func serveHTTP(t *testing.T, handle http.HandlerFunc) (m *memory, stop func()) {
 func TestServerRefusesWhatIsNoLink(t *testing.T) {
 	s := NewServer(nil, func(*Conn) { t.Error("accepted") })
 	for _, c := range []struct {
-		name, path, upgrade, protocol string
-		status                        int
+		name, path, upgrade, protocol, version string
+		status                                 int
 	}{
-		{"another path", "/", "websocket", Subprotocol, http.StatusNotFound},
-		{"a path below", Path + "/x", "websocket", Subprotocol, http.StatusNotFound},
-		{"no upgrade", Path, "", "", http.StatusUpgradeRequired},
-		{"another upgrade", Path, "h2c", Subprotocol, http.StatusUpgradeRequired},
-		{"no subprotocol", Path, "websocket", "", http.StatusUpgradeRequired},
-		{"other subprotocols", Path, "websocket", "chat, holdfast.2", http.StatusUpgradeRequired},
-		{"a request that WebSocket forbids", Path, "websocket", Subprotocol, http.StatusUpgradeRequired},
+		{"another path", "/", "websocket", Subprotocol, "13", http.StatusNotFound},
+		{"a path below", Path + "/x", "websocket", Subprotocol, "13", http.StatusNotFound},
+		{"no upgrade", Path, "", "", "13", http.StatusUpgradeRequired},
+		{"another upgrade", Path, "h2c", Subprotocol, "13", http.StatusUpgradeRequired},
+		{"no subprotocol", Path, "websocket", "", "13", http.StatusUpgradeRequired},
+		{"other subprotocols", Path, "websocket", "chat, holdfast.2", "13", http.StatusUpgradeRequired},
+		{"an unknown version of WebSocket", Path, "websocket", Subprotocol, "12", http.StatusBadRequest},
 	} {
 		r := httptest.NewRequest("GET", c.path, nil)
+		r.Header.Set("Connection", "Upgrade")
 		r.Header.Set("Upgrade", c.upgrade)
+		r.Header.Set("Sec-WebSocket-Version", c.version)
+		r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 		r.Header.Set("Sec-WebSocket-Protocol", c.protocol)
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)
@@ -81,7 +84,7 @@ func TestServerRefusesWhatIsNoLink(t *testing.T) {
 
 func TestConnectionsAreLimitedPerNetworkAndInAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, stop := serve(t, &ServerConfig{MaxConns: 5, MaxConnsPerNetwork: 2}, nil, func(c *Conn) { c.Serve(nil) })
+		m, stop := serve(t, &ServerConfig{MaxConns: 6, MaxConnsPerNetwork: 2}, nil, func(c *Conn) { c.Serve(nil) })
 		dial := func(from string) (*Conn, error) {
 			return Dial(t.Context(), "ws://rv.example", &DialConfig{Dial: m.dialFrom(netip.MustParseAddrPort(from)), Proxy: noProxy})
 		}
@@ -98,7 +101,8 @@ func TestConnectionsAreLimitedPerNetworkAndInAll(t *testing.T) {
 			{"[2001:db8::1]:1", true},
 			{"[2001:db8::2:0:0:1]:1", true}, // of the same /64
 			{"[2001:db8::3:0:0:1]:1", false},
-			{"203.0.113.1:1", false}, // the sixth in all
+			{"203.0.113.1:1", true},
+			{"203.0.113.2:1", false}, // the seventh in all
 		} {
 			conn, err := dial(c.from)
 			if (err == nil) != c.ok {
@@ -119,6 +123,37 @@ func TestConnectionsAreLimitedPerNetworkAndInAll(t *testing.T) {
 		again.Close()
 		stop()
 	})
+}
+
+// Clients in browsers may be served from anywhere.
+func TestPageOfAnyOriginMayLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, stop := serve(t, nil, nil, func(c *Conn) { c.Serve(nil) })
+		ws, _, err := websocket.Dial(t.Context(), "ws://rv.example"+Path, &websocket.DialOptions{
+			HTTPClient:   httpClient(m.dialFrom(clientAddr)),
+			HTTPHeader:   http.Header{"Origin": {"https://game.example"}},
+			Subprotocols: []string{"chat", Subprotocol},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws.CloseNow()
+		stop()
+	})
+}
+
+// Limits and callers compare addresses, so each has one form.
+func TestRemoteAddressHasOneForm(t *testing.T) {
+	for s, want := range map[string]string{
+		"198.51.100.1:5":          "198.51.100.1:5",
+		"[::ffff:198.51.100.1]:5": "198.51.100.1:5",
+		"[fe80::1%eth0]:5":        "[fe80::1]:5",
+		"pipe":                    "invalid AddrPort",
+	} {
+		if got := addrPortOf(s).String(); got != want {
+			t.Errorf("%s: %s, want %s", s, got, want)
+		}
+	}
 }
 
 // Behind another http.Server the limits hold for links.
