@@ -482,3 +482,6 @@ func (c *Conn) end(err error) {
 	}
 	c.shard.dispatch.closed(c)
 }
+
+// Node returns the node that the session belongs to.
+func (c *Conn) Node() *Node { return c.shard.node }

@@ -115,13 +115,14 @@ const (
 	predictedTwo   = 24  // by each side, if both count up
 	blockSockets   = 64  // opened behind a port block
 	blockGuesses   = 256 // ports tried of it
-	gridSockets    = 16
-	gridFlows      = 64
+	gridRow        = 16  // flows of the side that counts up
+	gridSockets    = 32  // of the other, each of which tries them all
 	searchSockets  = 256
 	searchGuesses  = 1024
 	openerGap      = time.Millisecond
 	predictGap     = 2 * time.Millisecond
 	gridGap        = 2500 * time.Microsecond
+	gridPause      = 20 * time.Millisecond // between the flows of the row: they need only be kept open
 	guessGap       = 5 * time.Millisecond
 	openedFirst    = 120 * time.Millisecond // by openers, before guesses may follow
 	searchPatience = 1200 * time.Millisecond
@@ -219,21 +220,24 @@ func (p *plan) search(me *side, peer netip.AddrPort, hard bool, sockets int, por
 	}
 }
 
-// grid: the one that counts up opens a row of flows to ports of the other's
-// block. Those that its NAT gives them are known to the other, which sends to all
-// of them from several sockets, until one has the port that the flow is for.
+// grid: the one that counts up opens a row of flows to one port of the other's
+// block. The other knows from which ports they come, and sends to them from so many
+// sockets that one of these is likely to be given that port: certain, if its NAT
+// gives each port once.
 func (p *plan) grid(me *side, it *wire.NAT, peer netip.AddrPort, counts bool) {
 	if counts {
-		p.guesses = guesses(me.link, peer.Addr(), within(me.chance, it.Low, it.High, gridFlows))
-		p.openers, p.gap, p.passes = p.guesses, guessGap, 6
+		quarter := (it.High - it.Low) / 4 // the block may be smaller than it was taken for
+		aim := netip.AddrPortFrom(peer.Addr(), it.Low+quarter+uint16(me.chance.IntN(int(2*quarter)+1)))
+		for range gridRow {
+			p.guesses = append(p.guesses, shot{me.opens(), aim})
+		}
+		p.openers, p.gap, p.passes = p.guesses, gridPause, gridSockets*gridRow*int(gridGap)/(gridRow*int(gridPause))
 		return
 	}
-	ports := following(it, gridFlows)
 	for range gridSockets {
 		p.sockets++
-		p.guesses = append(p.guesses, guesses(me.opens(), peer.Addr(), ports)...)
+		p.guesses = append(p.guesses, guesses(me.opens(), peer.Addr(), following(it, gridRow))...)
 	}
-	me.chance.Shuffle(len(p.guesses), func(i, j int) { p.guesses[i], p.guesses[j] = p.guesses[j], p.guesses[i] })
 	p.gap = gridGap
 }
 

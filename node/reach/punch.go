@@ -244,7 +244,7 @@ func (v *volley) duration() time.Duration {
 	case TechniqueSearch:
 		shots = searchGuesses * guessGap
 	case TechniqueGrid:
-		shots = gridFlows * gridSockets * gridGap
+		shots = gridRow * gridSockets * gridGap
 	}
 	return v.plan.wait + shots + searchPatience
 }

@@ -138,7 +138,7 @@ func (c *Client) surveyMapping(observed netip.AddrPort) {
 			if ok {
 				seen = append(seen, mapped)
 			}
-			if k == 1 {
+			if len(seen) == 3 {
 				c.mappingFound(seen)
 			}
 		})
@@ -147,9 +147,6 @@ func (c *Client) surveyMapping(observed netip.AddrPort) {
 
 func (c *Client) mappingFound(seen []netip.AddrPort) {
 	s := c.survey
-	if s == nil || len(seen) < 3 {
-		return
-	}
 	nat := &s.findings.NAT
 	if seen[0] == seen[1] && seen[1] == seen[2] {
 		nat.Mapping = wire.EndpointIndependent

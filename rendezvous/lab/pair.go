@@ -1,0 +1,164 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/node"
+	"github.com/seed-67dce94e/holdfast/node/nodetest"
+	"github.com/seed-67dce94e/holdfast/rendezvous"
+	"github.com/seed-67dce94e/holdfast/wire/wiretest"
+)
+
+// A Pair is two hosts that are to meet. A dials.
+type Pair struct{ A, B Kind }
+
+func (p Pair) String() string { return p.A.String() + " -> " + p.B.String() }
+
+// Options say how a pair is tried.
+type Options struct {
+	Seed     uint64        // decides what the network does
+	OneWay   time.Duration // between any two of the three; if zero, 30 ms
+	Patience time.Duration // for a direct path; if zero, as long as the two try without a rest
+	NoSearch bool          // leaves the search over all ports off
+}
+
+// A Result is what became of a pair.
+type Result struct {
+	Pair
+	Outcome
+	FirstMessage time.Duration // from the dial until the first message was there
+	DirectAfter  time.Duration // from the dial until both sides' data took a direct path; 0 if it did not
+	Paths        [2]node.Path
+	Explained    [2]node.Explanation // of both sides
+	Ladder       string              // the datagrams that flew last
+}
+
+// Err returns what is wrong with the result, or nil if it is as expected.
+func (r *Result) Err(search bool) error {
+	if want := Expect(r.A, r.B, search); r.Outcome != want {
+		return fmt.Errorf("%v: %v, want %v (paths %v and %v)", r.Pair, r.Outcome, want, r.Paths[0], r.Paths[1])
+	}
+	return nil
+}
+
+const (
+	port = 3478
+
+	// A node is given this long to look at its NATs before it dials.
+	settleTime = 3 * time.Second
+	// The longest a pair tries in a row: three rounds of the slowest technique.
+	patience = 25 * time.Second
+	tick     = 5 * time.Millisecond
+)
+
+var (
+	server4 = netip.MustParseAddr("203.0.113.250")
+	server6 = netip.MustParseAddr("2001:db8::250")
+)
+
+// Run lets a pair meet on a network of its own, and says what came of it. An error
+// means that they did not even come to talk.
+func Run(ctx context.Context, p Pair, o Options) (r Result, err error) {
+	r.Pair = p
+	if o.OneWay == 0 {
+		o.OneWay = 30 * time.Millisecond
+	}
+	if o.Patience == 0 {
+		o.Patience = patience
+	}
+	net := nodetest.New(o.Seed)
+	link := wiretest.Link{Delay: o.OneWay / 2}
+	host := net.Host("server", nil, server4, server6)
+	net.Do(func(*wiretest.Net) { host.SetLink(link) })
+	server, err := rendezvous.Listen(&rendezvous.Config{Stack: net.Stack(host), Addr: fmt.Sprintf(":%d", port)})
+	if err != nil {
+		return r, err
+	}
+	defer server.Close()
+	defer func() { r.Ladder = net.Ladder() }()
+	var nodes [2]*node.Node
+	for k, kind := range []Kind{p.A, p.B} {
+		h := place(net, kind, byte(k+1), link)
+		nodes[k], err = node.Listen(&node.Config{Stack: net.Stack(h), Rendezvous: []string{serverFor(server, kind)}, Search: !o.NoSearch})
+		if err != nil {
+			return r, err
+		}
+		defer nodes[k].Close()
+	}
+	for _, n := range nodes {
+		if err := n.WaitOnline(ctx); err != nil {
+			return r, fmt.Errorf("lab: %v: not online: %w", p, err)
+		}
+	}
+	if err := wait(ctx, settleTime); err != nil {
+		return r, err
+	}
+	return r, meet(ctx, &r, nodes[0], nodes[1], o.Patience)
+}
+
+// serverFor names the server by an address that a host of the kind can reach.
+func serverFor(s *rendezvous.Server, k Kind) string {
+	at := server4
+	if k == IPv6Firewall {
+		at = server6
+	}
+	server := s.Server()
+	server.Addr = netip.AddrPortFrom(at, port).String()
+	return server.String()
+}
+
+func meet(ctx context.Context, r *Result, a, b *node.Node, patience time.Duration) error {
+	begun := time.Now()
+	ab, err := a.Dial(ctx, b.ID())
+	if err != nil {
+		return fmt.Errorf("lab: %v: %w", r.Pair, err)
+	}
+	if err := ab.Send(ctx, []byte("hello")); err != nil {
+		return err
+	}
+	ba, err := b.Accept(ctx)
+	if err != nil {
+		return fmt.Errorf("lab: %v: %w", r.Pair, err)
+	}
+	if m, err := ba.Recv(ctx); err != nil || string(m.Data) != "hello" {
+		return errors.Join(fmt.Errorf("lab: %v: received %q", r.Pair, m.Data), err)
+	}
+	r.FirstMessage = time.Since(begun)
+	direct := func() bool { return ab.Path().Kind == node.Direct && ba.Path().Kind == node.Direct }
+	for !direct() && time.Since(begun) < patience && !hopeless(ab, ba) {
+		if err := wait(ctx, tick); err != nil {
+			return err
+		}
+	}
+	if r.Direct = direct(); r.Direct {
+		r.DirectAfter = time.Since(begun)
+	}
+	r.Paths = [2]node.Path{ab.Path(), ba.Path()}
+	r.Explained = [2]node.Explanation{ab.Explain(ctx), ba.Explain(ctx)}
+	r.Cause = r.Explained[0].Cause
+	return nil
+}
+
+// hopeless reports whether the nodes themselves see no way to meet.
+func hopeless(ab, ba *node.Conn) bool {
+	switch ab.Node().Explain(ab.Peer()).Cause {
+	case node.CauseNoUDP, node.CauseFamily, node.CauseBothHard, node.CauseSearchOff, node.CauseRelayOnly:
+		return true
+	}
+	return false
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
