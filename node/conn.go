@@ -390,6 +390,10 @@ func (c *Conn) handleEvent(now session.Time, ev session.Event) {
 	case session.PathValidated:
 		c.pathValidated(ev.Path)
 	case session.PathFailed, session.Stranded:
+		if ev.Path != c.sess.Path() {
+			c.standbyLost()
+			return
+		}
 		c.troubled = true
 		c.pathLost(ev.Kind == session.Stranded)
 	case session.Closed:
@@ -417,6 +421,13 @@ func (c *Conn) readable(now session.Time, id uint16) {
 		c.readers.wake()
 	case c.held == nil:
 		c.shard.dispatch.messages(c)
+	}
+}
+
+// standbyLost takes note that a relay does not answer which carries no data.
+func (c *Conn) standbyLost() {
+	if r := c.shard.reach; r != nil {
+		r.retune(c)
 	}
 }
 

@@ -112,6 +112,33 @@ func (s *Session) keepAliveAt() Time {
 	return max(s.idle.heard, s.idle.spoke).Add(d)
 }
 
+// restful is the keepalive time from which on no NAT is expected to keep a mapping
+// for it.
+const restful = time.Minute
+
+// stayAlive shows the peer that this side is there, and asks whether it is. A
+// keepalive that is too rare to hold a direct path open goes over a relay, if one
+// has answered: on the direct path it might be lost, and set off the search for
+// another that nobody needs now.
+func (s *Session) stayAlive(now Time) {
+	if relay := s.standingRelay(); relay != nil && s.keepAlive() >= restful {
+		relay.validate(now, false)
+		s.e.touch(s)
+		return
+	}
+	s.pingNow = true
+}
+
+// standingRelay returns a relay that has answered and carries no data, or nil.
+func (s *Session) standingRelay() *path {
+	for _, x := range s.paths {
+		if x != s.active && x.IsRelay() && x.validated {
+			return x
+		}
+	}
+	return nil
+}
+
 // SetKeepAlive sets the longest that this side of the session stays silent; 0 is
 // Config.KeepAlive. The peer need not do the same: whoever is silent for shorter
 // keeps both going.

@@ -87,7 +87,7 @@ func (s *Session) establishedTimeout(now Time) {
 		return
 	}
 	if s.keepAliveAt() <= now {
-		s.pingNow = true
+		s.stayAlive(now)
 	}
 	if s.idle.nextProbe <= now {
 		s.idle.silent(now)

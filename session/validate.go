@@ -182,6 +182,7 @@ func (s *Session) validationFailed(now Time, x *path) {
 	case x.validation.retries > 0 && x.validation.planRetry(now):
 	case x.IsRelay() && x.validated:
 		x.validated = false // kept: the link itself may come back
+		s.e.emit(Event{Kind: PathFailed, Session: s, Path: x.Path})
 	default:
 		s.removePath(x)
 	}

@@ -89,25 +89,27 @@ func natOf(k Kind) wiretest.NATConfig {
 }
 
 // place puts host number n, of a kind, on the network.
-func place(net *nodetest.Net, k Kind, n byte, link wiretest.Link) *wiretest.Host {
+func place(net *nodetest.Net, k Kind, n byte, link wiretest.Link) Place {
 	name := fmt.Sprintf("%c", 'a'+n-1)
 	public, private := netip.AddrFrom4([4]byte{203, 0, 113, n}), netip.AddrFrom4([4]byte{192, 168, n, 2})
-	v6 := netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0, n, 15: 2})
-	var h *wiretest.Host
+	addr := private
+	p := Place{Kind: k}
 	switch k {
 	case Public:
-		h = net.Host(name, nil, public)
+		addr = public
 	case Firewall:
-		h = net.Host(name, net.NAT(name+"'s firewall", nil, natOf(k), netip.Addr{}), public)
+		addr = public
+		p.Router = net.NAT(name+"'s firewall", nil, natOf(k), netip.Addr{})
 	case IPv6Firewall:
-		h = net.Host(name, net.NAT(name+"'s firewall", nil, natOf(k), netip.Addr{}), v6)
+		addr = netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0, n, 15: 2})
+		p.Router = net.NAT(name+"'s firewall", nil, natOf(k), netip.Addr{})
 	case CarrierFullCone, CarrierAddressRestricted, CarrierPortRestricted:
 		carrier := net.NAT(name+"'s carrier", nil, wiretest.NATConfig{Filtering: wiretest.AddressAndPortDependent, Ports: wiretest.RandomPort}, public)
-		home := net.NAT(name+"'s router", carrier, natOf(k), netip.AddrFrom4([4]byte{100, 64, n, 2}))
-		h = net.Host(name, home, private)
+		p.Router = net.NAT(name+"'s router", carrier, natOf(k), netip.AddrFrom4([4]byte{100, 64, n, 2}))
 	default:
-		h = net.Host(name, net.NAT(name+"'s router", nil, natOf(k), public), private)
+		p.Router = net.NAT(name+"'s router", nil, natOf(k), public)
 	}
-	net.Do(func(*wiretest.Net) { h.SetLink(link) })
-	return h
+	p.Host = net.Host(name, p.Router, addr)
+	net.Do(func(*wiretest.Net) { p.Host.SetLink(link) })
+	return p
 }

@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/node"
-	"github.com/seed-67dce94e/holdfast/node/nodetest"
-	"github.com/seed-67dce94e/holdfast/rendezvous"
-	"github.com/seed-67dce94e/holdfast/wire/wiretest"
 )
 
 // A Pair is two hosts that are to meet. A dials.
@@ -46,18 +42,11 @@ func (r *Result) Err(search bool) error {
 }
 
 const (
-	port = 3478
-
 	// A node is given this long to look at its NATs before it dials.
 	settleTime = 3 * time.Second
 	// The longest a pair tries in a row: three rounds of the slowest technique.
 	patience = 25 * time.Second
 	tick     = 5 * time.Millisecond
-)
-
-var (
-	server4 = netip.MustParseAddr("203.0.113.250")
-	server6 = netip.MustParseAddr("2001:db8::250")
 )
 
 // Run lets a pair meet on a network of its own, and says what came of it. An error
@@ -70,45 +59,27 @@ func Run(ctx context.Context, p Pair, o Options) (r Result, err error) {
 	if o.Patience == 0 {
 		o.Patience = patience
 	}
-	net := nodetest.New(o.Seed)
-	link := wiretest.Link{Delay: o.OneWay / 2}
-	host := net.Host("server", nil, server4, server6)
-	net.Do(func(*wiretest.Net) { host.SetLink(link) })
-	server, err := rendezvous.Listen(&rendezvous.Config{Stack: net.Stack(host), Addr: fmt.Sprintf(":%d", port)})
+	w, err := New(o.Seed, o.OneWay)
 	if err != nil {
 		return r, err
 	}
-	defer server.Close()
-	defer func() { r.Ladder = net.Ladder() }()
-	var nodes [2]*node.Node
+	defer w.Close()
+	defer func() { r.Ladder = w.Net.Ladder() }()
+	var places [2]Place
 	for k, kind := range []Kind{p.A, p.B} {
-		h := place(net, kind, byte(k+1), link)
-		nodes[k], err = node.Listen(&node.Config{Stack: net.Stack(h), Rendezvous: []string{serverFor(server, kind)}, Search: !o.NoSearch})
-		if err != nil {
+		if places[k], err = w.Add(kind, &node.Config{Search: !o.NoSearch}); err != nil {
 			return r, err
 		}
-		defer nodes[k].Close()
 	}
-	for _, n := range nodes {
-		if err := n.WaitOnline(ctx); err != nil {
-			return r, fmt.Errorf("lab: %v: not online: %w", p, err)
+	for _, p := range places {
+		if err := p.Node.WaitOnline(ctx); err != nil {
+			return r, fmt.Errorf("lab: %v: not online: %w", r.Pair, err)
 		}
 	}
 	if err := wait(ctx, settleTime); err != nil {
 		return r, err
 	}
-	return r, meet(ctx, &r, nodes[0], nodes[1], o.Patience)
-}
-
-// serverFor names the server by an address that a host of the kind can reach.
-func serverFor(s *rendezvous.Server, k Kind) string {
-	at := server4
-	if k == IPv6Firewall {
-		at = server6
-	}
-	server := s.Server()
-	server.Addr = netip.AddrPortFrom(at, port).String()
-	return server.String()
+	return r, meet(ctx, &r, places[0].Node, places[1].Node, o.Patience)
 }
 
 func meet(ctx context.Context, r *Result, a, b *node.Node, patience time.Duration) error {
@@ -150,15 +121,4 @@ func hopeless(ab, ba *node.Conn) bool {
 		return true
 	}
 	return false
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
