@@ -2,16 +2,22 @@ package netnstest
 
 import (
 	"container/heap"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const mtu = 1500
+
+// hops is how many routers the Internet itself is, unless told otherwise.
+const hops = 8
 
 // An Internet carries packets between the namespaces attached to it.
 type Internet struct {
@@ -19,12 +25,16 @@ type Internet struct {
 
 	mu      sync.Mutex
 	routes  map[netip.Addr]*uplink // by public address
+	blocked map[[2]netip.Addr]bool // source and destination
+	hops    uint8
 	flight  packets
 	order   uint64
 	closed  bool
 	wake    chan struct{}
 	uplinks []*uplink
+	routers int
 	spaces  []string // namespaces to remove
+	onClose []func()
 
 	carriers sync.WaitGroup
 }
@@ -33,69 +43,118 @@ type Internet struct {
 type uplink struct {
 	tun   *os.File
 	delay time.Duration // one way, between the namespace and the middle
+	dark  atomic.Bool   // its interface has no carrier
 }
 
+// internets counts those of this process, whose namespaces must differ.
+var internets atomic.Uint32
+
 // New makes an Internet that nothing is attached to. The name distinguishes its
-// namespaces from those of others at work on the same machine.
+// namespaces from those of others at work on the same machine; several Internets
+// of the same name may be in use at a time. Each is for one goroutine to build.
 func New(name string) *Internet {
 	in := &Internet{
-		prefix: fmt.Sprintf("%s%d-", name, os.Getpid()),
-		routes: make(map[netip.Addr]*uplink),
-		wake:   make(chan struct{}, 1),
+		prefix:  fmt.Sprintf("%s%d.%d-", name, os.Getpid(), internets.Add(1)),
+		routes:  make(map[netip.Addr]*uplink),
+		blocked: make(map[[2]netip.Addr]bool),
+		hops:    hops,
+		wake:    make(chan struct{}, 1),
 	}
 	in.carriers.Go(in.deliver)
 	return in
 }
 
-// Close detaches and removes every namespace. Processes in them should have been
-// ended before.
+// Close detaches and removes every namespace, and kills the processes that are
+// left in them.
 func (in *Internet) Close() error {
 	in.mu.Lock()
 	in.closed = true
 	in.mu.Unlock()
 	in.poke()
-	var errs []error
+	errs := []error{killIn(in.spaces)}
+	for _, f := range in.onClose {
+		f()
+	}
 	for _, u := range in.uplinks {
 		errs = append(errs, u.tun.Close())
 	}
 	in.carriers.Wait()
+	var batch strings.Builder
 	for _, ns := range in.spaces {
-		errs = append(errs, run("ip", "netns", "del", ns))
+		fmt.Fprintf(&batch, "netns del %s\n", ns)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, run(batch.String(), "ip", "-batch", "-"))...)
+}
+
+// SetHops says by how much the Internet lowers the time to live of packets; those
+// that have no more are lost, and nobody is told.
+func (in *Internet) SetHops(n uint8) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.hops = n
 }
 
 // namespace makes a namespace with nothing in it but loopback, and returns its
 // name on the machine.
 func (in *Internet) namespace(name string) (string, error) {
 	ns := in.prefix + name
-	if err := run("ip", "netns", "add", ns); err != nil {
+	if err := run("", "ip", "netns", "add", ns); err != nil {
 		return "", err
 	}
 	in.spaces = append(in.spaces, ns)
 	return ns, errors.Join(
-		run("ip", "-n", ns, "link", "set", "lo", "up"),
-		// Neither router solicitations nor a second family are to blur what a test sees.
-		run("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"),
+		// Nothing the kernel says of its own accord is to blur what a test sees.
+		sysctl(ns, "net/ipv6/conf/default/router_solicitations", "0"),
+		sysctl(ns, "net/ipv6/conf/default/accept_ra", "0"),
+		sysctl(ns, "net/ipv6/conf/default/accept_dad", "0"),
+		// A link-local address comes with the first address that is not.
+		sysctl(ns, "net/ipv6/conf/default/addr_gen_mode", "1"),
+		runIn(ns, "link set lo up\n", "ip", "-batch", "-"),
 	)
 }
 
-// attach gives the namespace the interface wan with the public address.
-func (in *Internet) attach(ns string, addr netip.Addr, delay time.Duration) (*uplink, error) {
+// attach gives the namespace the interface wan with the public addresses, and a
+// default route of each family it has, or of the one that v6 says.
+func (in *Internet) attach(ns string, delay time.Duration, v6 bool, addrs ...netip.Addr) (*uplink, error) {
 	tun, err := inNamespace(ns, func() (*os.File, error) { return openTUN("wan") })
 	if err != nil {
 		return nil, err
 	}
 	u := &uplink{tun: tun, delay: delay}
 	in.uplinks = append(in.uplinks, u)
-	err = errors.Join(
-		run("ip", "-n", ns, "addr", "add", addr.String()+"/32", "dev", "wan"),
-		run("ip", "-n", ns, "link", "set", "wan", "mtu", fmt.Sprint(mtu), "up"),
-		run("ip", "-n", ns, "route", "add", "default", "dev", "wan"),
-	)
-	in.route(addr, u)
+	var batch strings.Builder
+	fmt.Fprintf(&batch, "link set wan mtu %d up\n", mtu)
+	v4 := len(addrs) == 0 && !v6
+	for _, a := range addrs {
+		v4, v6 = v4 || a.Is4(), v6 || a.Is6()
+		fmt.Fprintf(&batch, "addr add %v dev wan nodad\n", netip.PrefixFrom(a, a.BitLen()))
+		in.route(a, u)
+	}
+	if v4 {
+		fmt.Fprintln(&batch, "route add 0.0.0.0/0 dev wan")
+	}
+	if v6 {
+		fmt.Fprintln(&batch, "route add ::/0 dev wan")
+	}
 	in.carriers.Go(func() { in.collect(u) })
-	return u, err
+	return u, runIn(ns, batch.String(), "ip", "-batch", "-")
+}
+
+// carrier says whether the interface has a carrier. The kernel takes in what
+// comes to an interface without one, so the Internet must not deliver it.
+func (u *uplink) carrier(on bool) error {
+	u.dark.Store(!on)
+	value := 0
+	if on {
+		value = 1
+	}
+	c, err := u.tun.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var ioctl error
+	err = c.Control(func(fd uintptr) { ioctl = unix.IoctlSetPointerInt(int(fd), unix.TUNSETCARRIER, value) })
+	return errors.Join(err, ioctl)
 }
 
 // route sends what is for the address to the uplink.
@@ -120,17 +179,16 @@ func (in *Internet) collect(from *uplink) {
 		if err != nil {
 			return
 		}
-		if to, ok := destination(buf[:n]); ok {
-			in.send(from, to, buf[:n])
-		}
+		in.send(from, buf[:n])
 	}
 }
 
-func (in *Internet) send(from *uplink, to netip.Addr, b []byte) {
+func (in *Internet) send(from *uplink, b []byte) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	u := in.routes[to]
-	if u == nil || in.closed {
+	pair, ok := addresses(b)
+	u := in.routes[pair[1]]
+	if !ok || u == nil || in.closed || in.blocked[pair] || !travel(b, in.hops) {
 		return
 	}
 	in.order++
@@ -156,7 +214,9 @@ func (in *Internet) deliver() {
 		}
 		if wait == 0 {
 			// What an interface that is down does not take is lost, as on a real wire.
-			p.to.tun.Write(p.b)
+			if !p.to.dark.Load() {
+				p.to.tun.Write(p.b)
+			}
 			continue
 		}
 		timer.Reset(wait)
@@ -181,14 +241,6 @@ func (in *Internet) due() (p packet, wait time.Duration, ok bool) {
 		return p, wait, true
 	}
 	return heap.Pop(&in.flight).(packet), 0, true
-}
-
-// destination returns the address that an IPv4 packet is for.
-func destination(b []byte) (netip.Addr, bool) {
-	if len(b) < 20 || b[0]>>4 != 4 || int(binary.BigEndian.Uint16(b[2:])) > len(b) {
-		return netip.Addr{}, false
-	}
-	return netip.AddrFrom4([4]byte(b[16:20])), true
 }
 
 // A packet is on its way.

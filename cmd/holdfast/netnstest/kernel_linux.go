@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -70,14 +72,46 @@ func openTUN(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// run runs a command, whose output is part of the error if it fails.
-func run(name string, args ...string) error { return runInput("", name, args...) }
+// runIn runs a command in a namespace. Its output is part of the error if it
+// fails.
+func runIn(ns, stdin, name string, args ...string) error {
+	_, err := inNamespace(ns, func() (struct{}, error) { return struct{}{}, run(stdin, name, args...) })
+	return err
+}
 
-func runInput(stdin, name string, args ...string) error {
+func run(stdin, name string, args ...string) error {
 	cmd := exec.Command(name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+		return fmt.Errorf("%s %s: %w: %s\n%s", name, strings.Join(args, " "), err, out, stdin)
 	}
 	return nil
+}
+
+// sysctl sets a kernel parameter of a namespace.
+func sysctl(ns, name, value string) error {
+	_, err := inNamespace(ns, func() (struct{}, error) {
+		return struct{}{}, os.WriteFile("/proc/sys/"+name, []byte(value), 0)
+	})
+	return err
+}
+
+// killIn kills the processes in the namespaces that are left.
+func killIn(spaces []string) error {
+	ours := make(map[uint64]bool)
+	for _, ns := range spaces {
+		var st unix.Stat_t
+		if unix.Stat("/var/run/netns/"+ns, &st) == nil {
+			ours[st.Ino] = true
+		}
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	for _, p := range processes {
+		var st unix.Stat_t
+		pid, _ := strconv.Atoi(filepath.Base(p))
+		if unix.Stat(p+"/ns/net", &st) == nil && ours[st.Ino] && pid != os.Getpid() {
+			unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+	return err
 }

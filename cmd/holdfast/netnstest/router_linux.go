@@ -5,105 +5,194 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"strings"
 	"time"
 )
 
-// A Router joins one local network to the Internet and translates addresses.
+// A Router joins one local network to the Internet, or to the network of a
+// carrier, and translates addresses.
 type Router struct {
-	in     *Internet
-	ns     string
-	name   string
-	number int // of its local network
-	nat    NAT
-	up     *uplink
-	addr   netip.Addr
-	port   uint16 // the external port of Port
-	hosts  int
+	in      *Internet
+	ns      string
+	name    string
+	number  byte // of its local network
+	nat     NAT
+	carrier *Router // nil: on the Internet itself
+	up      *uplink // nil: behind a carrier
+	wan     netip.Addr
+	carries bool // its local network is one of a carrier
+	life    uint16
+	ports   int // taken on its local network
+	inside  *Host
 }
 
-// firstPort is the first external port that a router maps Port to.
-const firstPort = 50000
+// Router makes a router of the kind with the public address, and the router of
+// the carrier before it if the kind has one.
+func (in *Internet) Router(name string, kind Kind, addr netip.Addr, delay time.Duration) (*Router, error) {
+	switch {
+	case kind.Home == nil:
+		return nil, fmt.Errorf("kind %v has no router", kind)
+	case kind.Carrier == nil:
+		r := &Router{in: in, name: name, nat: *kind.Home, wan: addr}
+		return r, r.start(delay)
+	}
+	carrier := &Router{in: in, name: name + "c", nat: *kind.Carrier, wan: addr, carries: true}
+	if err := carrier.start(delay); err != nil {
+		return nil, err
+	}
+	r := &Router{in: in, name: name, nat: *kind.Home, carrier: carrier}
+	return r, r.start(0)
+}
 
-// Router makes a router with the public address.
-func (in *Internet) Router(name string, nat NAT, addr netip.Addr, delay time.Duration) (*Router, error) {
-	ns, err := in.namespace(name)
-	if err != nil {
-		return nil, err
+func (r *Router) start(delay time.Duration) (err error) {
+	r.in.routers++
+	r.number = byte(r.in.routers)
+	if r.ns, err = r.in.namespace(r.name); err != nil {
+		return err
 	}
-	r := &Router{in: in, ns: ns, name: name, number: len(in.uplinks) + 1, nat: nat, addr: addr, port: firstPort}
-	if r.up, err = in.attach(ns, addr, delay); err != nil {
-		return nil, err
+	if err = r.connect(delay); err != nil {
+		return err
 	}
-	return r, errors.Join(
-		run("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv4.ip_forward=1"),
-		run("ip", "-n", ns, "link", "add", "lan", "type", "bridge"),
-		run("ip", "-n", ns, "addr", "add", r.gateway().String()+"/24", "dev", "lan"),
-		run("ip", "-n", ns, "link", "set", "lan", "up"),
+	var batch strings.Builder
+	fmt.Fprintln(&batch, "link add lan type bridge")
+	fmt.Fprintln(&batch, "link set lan up")
+	if r.v6() {
+		fmt.Fprintf(&batch, "addr add %v/64 dev lan nodad\n", r.gateway())
+	} else {
+		fmt.Fprintf(&batch, "addr add %v/24 dev lan\n", r.gateway())
+	}
+	if r.nat.Mapping == Untranslated {
+		fmt.Fprintf(&batch, "route add %v dev lan\n", netip.PrefixFrom(r.wan, r.wan.BitLen()))
+	}
+	if err = runIn(r.ns, batch.String(), "ip", "-batch", "-"); err != nil {
+		return err
+	}
+	return errors.Join(
+		sysctl(r.ns, "net/ipv4/ip_forward", "1"),
+		sysctl(r.ns, "net/ipv6/conf/all/forwarding", "1"),
+		askNeighboursOften(r.ns, "lan"),
 		r.apply(),
 	)
 }
 
-// Addr returns the router's public address.
-func (r *Router) Addr() netip.Addr { return r.addr }
-
-// Rebind makes the router forget all mappings, and gives Port another external
-// port than before: what a NAT does that restarts.
-func (r *Router) Rebind() error {
-	r.port++
-	return r.reset()
-}
-
-// Renumber gives the router another public address: what a provider does at
-// night.
-func (r *Router) Renumber(addr netip.Addr) error {
-	old := r.addr
-	r.addr = addr
-	r.in.unroute(old)
-	r.in.route(addr, r.up)
-	return errors.Join(
-		run("ip", "-n", r.ns, "addr", "add", addr.String()+"/32", "dev", "wan"),
-		run("ip", "-n", r.ns, "addr", "del", old.String()+"/32", "dev", "wan"),
-		r.reset(),
-	)
-}
-
-// Forget makes the router forget its flows with the remote address, so that the
-// next attempt between the two starts as the first did.
-func (r *Router) Forget(remote netip.Addr) error {
-	for _, by := range []string{"--orig-src", "--orig-dst"} {
-		// The command fails if there is no such flow, which is as good.
-		exec.Command("ip", "netns", "exec", r.ns, "conntrack", "-D", by, remote.String()).Run()
+// connect makes the interface wan.
+func (r *Router) connect(delay time.Duration) (err error) {
+	if r.carrier != nil {
+		l, err := r.carrier.plug(r.ns, "wan")
+		if err != nil {
+			return err
+		}
+		r.wan = l.addr.Addr()
+		return runIn(r.ns, l.join(), "ip", "-batch", "-")
 	}
-	return run("ip", "netns", "exec", r.ns, "nft", "flush", "set", "ip", table, "sent")
+	if r.nat.Mapping == Untranslated {
+		r.up, err = r.in.attach(r.ns, delay, r.v6())
+		r.in.route(r.wan, r.up)
+		return err
+	}
+	r.up, err = r.in.attach(r.ns, delay, false, r.wan)
+	return err
 }
 
-func (r *Router) reset() error {
-	return errors.Join(r.apply(), run("ip", "netns", "exec", r.ns, "conntrack", "-F"))
+func (r *Router) v6() bool { return r.wan.Is6() }
+
+// Addr returns the public address: that of the carrier if there is one.
+func (r *Router) Addr() netip.Addr { return r.edge().wan }
+
+// edge is the router on the Internet.
+func (r *Router) edge() *Router {
+	if r.carrier != nil {
+		return r.carrier
+	}
+	return r
 }
+
+// Carrier returns the router of the carrier that this one is behind, or nil.
+func (r *Router) Carrier() *Router { return r.carrier }
+
+func (r *Router) reset() error { return errors.Join(r.apply(), r.conntrack("-F")) }
 
 func (r *Router) apply() error {
-	return runInput(r.nat.rules(r.addr, r.port), "ip", "netns", "exec", r.ns, "nft", "-f", "-")
+	t := translation{wan: r.wan, life: r.life}
+	for i := range t.host {
+		t.host[i] = r.local(byte(2 + i))
+	}
+	return r.nft(r.nat.rules(t))
 }
 
-func (r *Router) gateway() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(r.number), 1}) }
+func (r *Router) nft(rules string) error { return runIn(r.ns, rules, "nft", "-f", "-") }
 
-// plug connects the namespace of a host to the local network, with the interface
-// down.
-func (r *Router) plug(ns string) (lan, error) {
-	r.hosts++
-	l := lan{device: "eth-" + r.name, gateway: r.gateway()}
-	addr := netip.AddrFrom4([4]byte{10, 0, byte(r.number), byte(1 + r.hosts)})
-	port := fmt.Sprintf("port%d", r.hosts)
-	return l, errors.Join(
-		run("ip", "-n", r.ns, "link", "add", port, "type", "veth", "peer", "name", l.device, "netns", ns),
-		run("ip", "-n", r.ns, "link", "set", port, "master", "lan", "up"),
-		run("ip", "-n", ns, "addr", "add", addr.String()+"/24", "dev", l.device),
-		askNeighboursOften(ns, l.device),
-	)
+func (r *Router) conntrack(args ...string) error { return runIn(r.ns, "", "conntrack", args...) }
+
+// forgetFlows deletes the flows that conntrack's options select. The command
+// fails if there are none, which is as good.
+func (r *Router) forgetFlows(args ...string) error {
+	err := r.conntrack(append([]string{"-D"}, args...)...)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 1 {
+		return nil
+	}
+	return err
 }
 
-// askNeighboursOften keeps an ARP request that got lost while an interface came
-// up from costing a second.
+func (r *Router) gateway() netip.Addr {
+	if r.v6() {
+		return netip.MustParseAddr("fe80::1")
+	}
+	return r.local(1)
+}
+
+// local returns an address of the local network.
+func (r *Router) local(host byte) netip.Addr {
+	if r.carries {
+		return netip.AddrFrom4([4]byte{100, 64, r.number, host})
+	}
+	return netip.AddrFrom4([4]byte{10, 0, r.number, host})
+}
+
+// A lan is an interface on the local network of a router.
+type lan struct {
+	device  string
+	port    string // the other end, at the router
+	addr    netip.Prefix
+	gateway netip.Addr
+}
+
+// plug connects a namespace to the local network, with the interface down.
+func (r *Router) plug(ns, device string) (lan, error) {
+	if r.ports == hostsMax {
+		return lan{}, fmt.Errorf("router %s has %d hosts", r.name, hostsMax)
+	}
+	r.ports++
+	l := lan{device: device, port: fmt.Sprintf("port%d", r.ports), gateway: r.gateway()}
+	l.addr = netip.PrefixFrom(r.local(byte(1+r.ports)), 24)
+	if r.nat.Mapping == Untranslated {
+		l.addr = netip.PrefixFrom(r.wan, r.wan.BitLen())
+	}
+	err := runIn(r.ns, fmt.Sprintf("link add %s type veth peer name %s netns %s\nlink set %[1]s master lan up\n", l.port, device, ns), "ip", "-batch", "-")
+	if err != nil {
+		return l, err
+	}
+	return l, askNeighboursOften(ns, device)
+}
+
+// join and leave are what ip does when a host comes to the network and goes.
+func (l lan) join() string {
+	nodad := ""
+	if l.addr.Addr().Is6() {
+		nodad = " nodad"
+	}
+	return fmt.Sprintf("link set %[1]s up\naddr replace %[2]v dev %[1]s%[3]s\nroute replace default via %[4]v dev %[1]s onlink\n", l.device, l.addr, nodad, l.gateway)
+}
+
+func (l lan) leave() string {
+	return fmt.Sprintf("addr flush dev %[1]s\nlink set %[1]s down\n", l.device)
+}
+
+// askNeighboursOften keeps a request for a neighbour that got lost while an
+// interface came up from costing a second.
 func askNeighboursOften(ns, device string) error {
-	return run("ip", "netns", "exec", ns, "sysctl", "-qw", "net/ipv4/neigh/"+device+"/retrans_time_ms=20")
+	return errors.Join(
+		sysctl(ns, "net/ipv4/neigh/"+device+"/retrans_time_ms", "20"),
+		sysctl(ns, "net/ipv6/neigh/"+device+"/retrans_time_ms", "20"),
+	)
 }
