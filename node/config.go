@@ -52,7 +52,7 @@ type Config struct {
 	// unanswered, after 30 s at least. If negative, never.
 	IdleTimeout time.Duration
 	// KeepAlive is the longest that a session stays silent. If zero, as long as
-	// the NATs on the way allow, or 10 minutes if a server's relay can wake the
+	// the NATs on the way allow, or half an hour if a server's relay can wake the
 	// peer. If negative, it may stay silent for ever, and NAT mappings are lost.
 	KeepAlive time.Duration
 	// ResumeTime is how long a session without any path waits for a new one,

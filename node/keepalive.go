@@ -14,7 +14,7 @@ import (
 //	                           a relay answers        none does
 //	session with a peer        dormant                the lifetime of mappings
 //	session with a server      the lifetime of mappings
-const dormant = 10 * time.Minute
+const dormant = 30 * time.Minute
 
 // directMax is the longest silence on a path that nothing can replace.
 const directMax = 25 * time.Second
@@ -60,6 +60,9 @@ func (r *rendezvous) keepAliveOf(c *Conn, lifetime time.Duration) time.Duration 
 	var buf [16]session.PathInfo
 	for _, p := range c.sess.Paths(buf[:0]) {
 		if p.Path.IsRelay() && p.Validated && r.carries(p.Path.Link) {
+			if !c.initiator {
+				return dormant * 3 / 2 // one side is enough, unless it is gone
+			}
 			return dormant
 		}
 	}

@@ -7,6 +7,7 @@ const (
 	silenceMin   = 100 * time.Millisecond // how long expected data may stay away before a probe
 	silenceWatch = 2 * time.Second        // how long after data more is expected
 	idleDefault  = 30 * time.Second       // without a frame, if no side asks for another, and keepalives are not rarer
+	streamRun    = 4                      // frames of data that make a stream
 	silenceGrows = 3                      // by which each wait is longer than the one before
 )
 
@@ -15,6 +16,7 @@ type idleState struct {
 	heard      Time          // last authentic frame
 	spoke      Time          // last frame sent
 	data       Time          // last frame that carried data; 0 is none lately
+	run        int           // frames of data in a row, none long after the one before
 	nextProbe  Time          // when to ask a silent sender whether it is there; Never if not expecting
 	probeAfter time.Duration // how long to wait for more data
 	keepAlive  time.Duration // the longest that s is to be silent; 0 is Config.KeepAlive
@@ -31,8 +33,11 @@ func (i *idleState) received(now Time, data bool, probeAfter time.Duration) {
 	if !data {
 		return
 	}
-	if i.data != 0 && now.Sub(i.data) < silenceWatch {
-		i.nextProbe = now.Add(i.probeAfter) // a stream, of which more is expected
+	if i.data == 0 || now.Sub(i.data) >= silenceWatch {
+		i.run = 0
+	}
+	if i.run++; i.run >= streamRun {
+		i.nextProbe = now.Add(i.probeAfter) // more is expected
 	}
 	i.data, i.silences = now, 0
 }
