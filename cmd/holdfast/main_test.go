@@ -21,6 +21,9 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
+	if cfg := os.Getenv(matrixPeerEnv); cfg != "" {
+		os.Exit(matrixPeerMain(cfg))
+	}
 	if cfg := os.Getenv(labPeerEnv); cfg != "" {
 		os.Exit(labPeerMain(cfg))
 	}

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/seed-67dce94e/holdfast/node"
 )
@@ -82,4 +83,17 @@ func Table(cell func(a, b Kind) string) string {
 	}
 	t.WriteByte('\n')
 	return t.String()
+}
+
+// DirectWithin returns how long two hosts of these kinds may take to a direct path
+// from the dial on, with 30 ms between them and the server.
+func DirectWithin(a, b Kind) time.Duration {
+	has := func(k Kind) bool { return a == k || b == k }
+	switch {
+	case has(Random):
+		return 10 * time.Second
+	case has(Sequential), has(PortBlock):
+		return 3 * time.Second
+	}
+	return 300 * time.Millisecond
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"go.uber.org/goleak"
 )
@@ -36,7 +35,7 @@ func TestEachPairComesToWhatItMust(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%v\nreplay: go test ./rendezvous/lab -run '%s' -seed %d\n%+v\n%s", err, t.Name(), *seed, r.Explained, r.Ladder)
 				}
-				if limit := limitOf(p); r.DirectAfter > limit {
+				if limit := DirectWithin(p.A, p.B); r.DirectAfter > limit {
 					t.Errorf("direct after %v, want at most %v", r.DirectAfter, limit)
 				}
 			})
@@ -53,16 +52,4 @@ func networks(p Pair) int {
 		return 5
 	}
 	return 1
-}
-
-// limitOf is how long a pair may take to a direct path.
-func limitOf(p Pair) time.Duration {
-	hard := max(p.A, p.B) == Random || p.A == Random || p.B == Random
-	switch {
-	case hard:
-		return 12 * time.Second
-	case p.A >= Sequential && p.A <= PortBlock || p.B >= Sequential && p.B <= PortBlock:
-		return 8 * time.Second
-	}
-	return 500 * time.Millisecond
 }
