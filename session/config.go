@@ -30,12 +30,15 @@ type Config struct {
 	ReceiveWindow int
 	// HandshakeTimeout ends a dial that is not answered. If zero, 10 s.
 	HandshakeTimeout time.Duration
-	// IdleTimeout ends a session that hears nothing; the peer is told, and the
-	// shorter one counts. If zero, 30 s or two keepalives, whichever is longer,
-	// unless the peer asks for a shorter one. If negative, never.
+	// IdleTimeout ends a session that hears nothing, on both sides, which speak
+	// often enough to prevent it. If zero, it adapts: the session ends after
+	// 30 s, or two of its keepalive intervals if that is longer, and the peer is
+	// asked for nothing. If negative, never.
 	IdleTimeout time.Duration
-	// KeepAlive is the longest that a session stays silent. If zero, 15 s. If
-	// negative, it may stay silent for ever.
+	// KeepAlive is the longest that a session stays silent, or half of the idle
+	// timeout that either side names if that is less. Session.SetKeepAlive
+	// changes it for one session. If zero, 15 s. If negative, a session may stay
+	// silent for ever.
 	KeepAlive time.Duration
 	// ResumeTime is how long a session without any path waits for a new one,
 	// keeping its messages. If zero, 60 s.

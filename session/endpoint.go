@@ -324,7 +324,7 @@ func pathKey(p Path, b *[22]byte) []byte {
 }
 
 // sourceOf is the unit in which strangers are limited: an IPv4 address, an IPv6
-// /64, or a relay link.
+// /64, or a relay link. Which of our sockets they write to gives them no more.
 func sourceOf(p Path) netip.Prefix {
 	if p.IsRelay() {
 		return netip.PrefixFrom(netip.AddrFrom4([4]byte{0, byte(p.Link >> 16), byte(p.Link >> 8), byte(p.Link)}), 32)

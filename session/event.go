@@ -7,24 +7,29 @@ import (
 	"github.com/seed-67dce94e/holdfast/session/channels"
 )
 
-// A Path is where datagrams go: a link and, on the UDP link, an address. The
-// core compares paths and nothing else; the shell knows what a link is.
+// A Path is where datagrams go: a link and, on a UDP link, an address. The core
+// compares paths and knows direct from relayed; the shell knows what a link is.
 type Path struct {
-	Link   uint32         // 0 is the node's main UDP sockets, one with LinkSocket a further one; others are relays
+	Link   uint32         // 0 is the node's main UDP sockets; see LinkSocket for others
 	Remote netip.AddrPort // zero on a relay link
 }
 
-// IsRelay reports whether datagrams on the path travel through a relay.
-func (p Path) IsRelay() bool { return p.Link != 0 && p.Link < LinkSocket }
+// LinkSocket is set in the number of a link that is a further UDP socket of the
+// node, such as one opened to get through a NAT. Paths on it are direct. A link
+// that is neither 0 nor has LinkSocket set is a relay.
+const LinkSocket uint32 = 1 << 31
 
-// String returns the remote address, after the number of the socket if it is not
-// a main one; or the number of the relay link.
+// IsRelay reports whether datagrams on the path travel through a relay.
+func (p Path) IsRelay() bool { return p.Link != 0 && p.Link&LinkSocket == 0 }
+
+// String returns the remote address, after the number of the socket unless that
+// is a main one, or the number of the relay link.
 func (p Path) String() string {
 	switch {
 	case p.IsRelay():
 		return "relay" + strconv.FormatUint(uint64(p.Link), 10)
 	case p.Link != 0:
-		return "socket" + strconv.FormatUint(uint64(p.Link-LinkSocket), 10) + " " + p.Remote.String()
+		return "socket" + strconv.FormatUint(uint64(p.Link&^LinkSocket), 10) + "/" + p.Remote.String()
 	}
 	return p.Remote.String()
 }

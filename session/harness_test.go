@@ -44,6 +44,10 @@ type link struct {
 	remote netip.AddrPort
 }
 
+// maxSockets is how many sockets a peer has beside its main one. Link
+// LinkSocket+i sends from, and hears at, the port that is i above that one's.
+const maxSockets = 8
+
 const (
 	peerPort = 4000
 	linkPort = 7000
@@ -164,7 +168,7 @@ func (p *peer) sendOne(to Path, data []byte) {
 		return
 	}
 	p.checkDestination(to.Remote, len(data))
-	p.host.Send(p.vtime(), p.port, to.Remote, data)
+	p.host.Send(p.vtime(), p.port+uint16(to.Link), to.Remote, data)
 }
 
 // handle is the application: it takes messages and notes outcomes.

@@ -6,9 +6,11 @@ import "time"
 const (
 	silenceMin   = 100 * time.Millisecond // how long expected data may stay away before a probe
 	silenceWatch = 2 * time.Second        // how long after data more is expected
-	idleDefault  = 30 * time.Second       // without a frame, if no side asks for another, and keepalives are not rarer
-	streamRun    = 4                      // frames of data that make a stream
 	silenceGrows = 3                      // by which each wait is longer than the one before
+	streamRun    = 4                      // frames of data that make a stream
+	restful      = time.Minute            // keepalive interval from which on no NAT is trusted to keep a mapping for it
+	idleMin      = 30 * time.Second       // of silence before a session ends that names no idle timeout
+	idleSilences = 2                      // keepalive intervals before that, at least
 )
 
 // idleState watches over silence.
@@ -19,12 +21,11 @@ type idleState struct {
 	run        int           // frames of data in a row, none long after the one before
 	nextProbe  Time          // when to ask a silent sender whether it is there; Never if not expecting
 	probeAfter time.Duration // how long to wait for more data
-	keepAlive  time.Duration // the longest that s is to be silent; 0 is Config.KeepAlive
 	silences   int           // probes since
 }
 
 func (i *idleState) start(now Time) {
-	*i = idleState{heard: now, spoke: now, nextProbe: Never, keepAlive: i.keepAlive}
+	*i = idleState{heard: now, spoke: now, nextProbe: Never}
 }
 
 func (i *idleState) received(now Time, data bool, probeAfter time.Duration) {
@@ -65,45 +66,49 @@ func (s *Session) idleTimeout() (Time, error) {
 	if s.outage.stranded != 0 {
 		return s.outage.stranded.Add(s.e.cfg.ResumeTime), ErrStranded
 	}
-	d, agreed := s.idleLimit()
-	if !agreed && d > 0 {
-		// Silence is agreed on: it proves nothing before a keepalive is overdue.
-		d = max(d, 2*s.keepAlive())
-	}
-	if d < 0 {
-		return Never, nil
+	d := s.declaredIdle()
+	if d == 0 {
+		alive := s.keepAlive()
+		if s.e.cfg.IdleTimeout < 0 || alive < 0 {
+			return Never, nil
+		}
+		d = max(idleMin, idleSilences*alive)
 	}
 	return s.idle.heard.Add(max(d, 3*s.active.pto())), ErrIdleTimeout
 }
 
-// idleLimit returns the idle timeout of both sides: that of the one that has
-// asked for the shorter. If none has asked for any, there is no agreement, and
-// each side has its own; a negative one is none.
-func (s *Session) idleLimit() (d time.Duration, agreed bool) {
-	own := s.e.cfg.IdleTimeout
-	peer := time.Duration(s.peerParams.IdleTimeout) * time.Millisecond
-	switch {
-	case own > 0 && peer > 0:
-		return min(own, peer), true
-	case own > 0:
-		return own, true
-	case peer > 0:
-		return peer, true
-	case own < 0:
-		return own, false
+// declaredIdle is the shorter of the idle timeouts that the two sides declared;
+// 0 if neither did.
+func (s *Session) declaredIdle() time.Duration {
+	d := max(s.e.cfg.IdleTimeout, 0)
+	if peer := time.Duration(s.peerParams.IdleTimeout) * time.Millisecond; peer != 0 && (d == 0 || peer < d) {
+		d = peer
 	}
-	return idleDefault, false
+	return d
 }
 
-// keepAlive returns the longest that s may be silent: never more than half of an
-// idle timeout that a side has asked for. Negative is for ever.
+// SetKeepAlive sets the longest that the session stays silent from now on; 0 is
+// Config.KeepAlive, and a negative time lets it stay silent for ever. An idle
+// session may so sleep for minutes: whether the peer is still there then shows
+// when either side next speaks.
+func (s *Session) SetKeepAlive(now Time, d time.Duration) {
+	s.e.enter(now)
+	s.alive = min(d, maxKeepAlive)
+	s.e.touch(s)
+}
+
+// maxKeepAlive is as good as for ever, and twice as much is still a time.
+const maxKeepAlive = 365 * 24 * time.Hour
+
+// keepAlive is the longest that s stays silent, which must not end it on either
+// side; negative if it may for ever.
 func (s *Session) keepAlive() time.Duration {
-	d := s.e.cfg.KeepAlive
-	if s.idle.keepAlive != 0 {
-		d = s.idle.keepAlive
+	d := s.alive
+	if d == 0 {
+		d = min(s.e.cfg.KeepAlive, maxKeepAlive)
 	}
-	if limit, agreed := s.idleLimit(); agreed && d > limit/2 {
-		d = limit / 2
+	if idle := s.declaredIdle(); idle > 0 {
+		d = min(d, idle/idleSilences)
 	}
 	return d
 }
@@ -116,10 +121,6 @@ func (s *Session) keepAliveAt() Time {
 	}
 	return max(s.idle.heard, s.idle.spoke).Add(d)
 }
-
-// restful is the keepalive time from which on no NAT is expected to keep a mapping
-// for it.
-const restful = time.Minute
 
 // stayAlive shows the peer that this side is there, and asks whether it is. A
 // keepalive that is too rare to hold a direct path open goes over a relay, if one
@@ -142,13 +143,4 @@ func (s *Session) standingRelay() *path {
 		}
 	}
 	return nil
-}
-
-// SetKeepAlive sets the longest that this side of the session stays silent; 0 is
-// Config.KeepAlive. The peer need not do the same: whoever is silent for shorter
-// keeps both going.
-func (s *Session) SetKeepAlive(now Time, d time.Duration) {
-	s.e.enter(now)
-	s.idle.keepAlive = d
-	s.e.touch(s)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/wire"
+	"github.com/seed-67dce94e/holdfast/wire/wiretest"
 )
 
 // SPEC §9: a session that has been silent both ways for 15 s sends a PING.
@@ -44,6 +45,73 @@ func TestIdleSessionEnds(t *testing.T) {
 		t.Error(e.Err)
 	}
 	sc.wantIdle("nobody is there to hear it")
+}
+
+// [S30] A session that names no idle timeout may sleep as long as it likes, and
+// ends after two of its own silences that nothing answers.
+func TestDormantSessionIsSilent(t *testing.T) {
+	const dormant = 5 * time.Minute
+	sc := acceptedScript(t, Config{})
+	sc.change(func(now Time) { sc.s.SetKeepAlive(now, dormant) })
+	start := max(sc.s.idle.heard, sc.s.idle.spoke)
+	sc.advance(start.Add(dormant).Sub(sc.now) - 1)
+	sc.wantIdle("the session is dormant")
+	sc.wantNoEvent("the session is dormant", Closed)
+	sc.advance(1)
+	sc.wantChunk("a keep-alive", wire.TypePing)
+	sc.quieten()
+	sc.change(func(now Time) { sc.s.SetKeepAlive(now, 0) })
+	start = max(sc.s.idle.heard, sc.s.idle.spoke)
+	sc.advance(15 * time.Second)
+	if f := sc.wantChunk("a keep-alive", wire.TypePing); f.at.Sub(start) != 15*time.Second {
+		t.Errorf("after %v", f.at.Sub(start))
+	}
+}
+
+// Two dormant sides do not end each other, and one that vanished is found out
+// by the next word.
+func TestDormantPair(t *testing.T) {
+	w := newWorld(t, 1)
+	a, b := w.pair(wiretest.Link{Delay: 15 * time.Millisecond})
+	sa, sb := w.connect(a, b)
+	a.change(func(now Time) { sa.SetKeepAlive(now, 10*time.Minute) })
+	b.change(func(now Time) { sb.SetKeepAlive(now, 10*time.Minute) })
+	w.run(time.Hour, nil)
+	if a.session() != sa || b.session() != sb {
+		t.Fatal("a dormant session ended")
+	}
+	if n := sa.Stats().Sent; n > 60 {
+		t.Errorf("%d datagrams in an hour", n)
+	}
+	a.host.SetLink(wiretest.Link{Blackhole: true})
+	a.mustPost(sa, Message{}, 100)
+	w.run(90*time.Second, nil)
+	if err := a.lastClosed.Err; !errors.Is(err, ErrStranded) {
+		t.Errorf("ended by %v", err)
+	}
+}
+
+// A declared idle timeout binds both sides: each speaks at least twice in it.
+func TestKeepAliveObeysADeclaredIdleTimeout(t *testing.T) {
+	sc := acceptedScript(t, Config{IdleTimeout: 8 * time.Second})
+	sc.change(func(now Time) { sc.s.SetKeepAlive(now, time.Hour) })
+	start := max(sc.s.idle.heard, sc.s.idle.spoke)
+	sc.advance(4 * time.Second)
+	if f := sc.wantChunk("a keep-alive", wire.TypePing); f.at.Sub(start) != 4*time.Second {
+		t.Errorf("after %v", f.at.Sub(start))
+	}
+	if p := sc.s.params(); p.IdleTimeout != 8000 {
+		t.Errorf("declared %d ms", p.IdleTimeout)
+	}
+	other := bareScript(t, Config{})
+	other.dial(other.here)
+	other.respond(other.wantKind("an INIT", wire.KindInit).raw, wire.Params{IdleTimeout: 6000})
+	if p := other.s.params(); p.IdleTimeout != 0 {
+		t.Errorf("declared %d ms without being told to", p.IdleTimeout)
+	}
+	if d := other.s.keepAlive(); d != 3*time.Second {
+		t.Errorf("keepalive %v; the peer ends after 6 s", d)
+	}
 }
 
 func TestShorterIdleTimeoutOfThePeerHolds(t *testing.T) {

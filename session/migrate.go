@@ -31,6 +31,8 @@ func (s *Session) follow(now Time, x *path, byFreshID bool) {
 	case byFreshID:
 		s.move(now, x, peerMoved)
 		s.rotateRemote() // RFC 9000 §9.5
+	case s.suspect():
+		s.leaveDead(now, x, peerRebound) // the peer hears us here, and not there
 	default:
 		s.move(now, x, peerRebound)
 	}
@@ -50,7 +52,12 @@ func (s *Session) considerPath(now Time, x *path) {
 	switch {
 	case s.suspect() && s.outage.standby == nil:
 		s.standBy(now, x)
-	case s.initiator && s.confirmed && s.better(x, s.active):
+	case !s.initiator || !s.confirmed || !s.better(x, s.active):
+	case !x.trusted():
+		x.validate(now, false)
+		x.validation.next = now.Add(x.pto())
+	default:
+		x.failedAt = 0
 		s.move(now, x, ownChoice)
 	}
 }
@@ -100,8 +107,8 @@ func (s *Session) prove(now Time, old, x *path, why moveReason) {
 		}
 		x.validate(now, false)
 	}
-	if why == peerRebound && old.validated && now.Sub(old.heard) < oldPathHeard {
-		old.validate(now, false) // RFC 9000 §9.3.3
+	if why == peerRebound && old.validated && (now.Sub(old.heard) < oldPathHeard || x.IsRelay() && !old.IsRelay()) {
+		old.validate(now, false) // RFC 9000 §9.3.3; and a direct path is not given up for a relay unasked
 	}
 }
 
@@ -142,10 +149,11 @@ func (s *Session) sendLeftBehind(now Time) {
 	}
 }
 
-// sameHost reports whether two paths differ in the port alone: the same IPv4
-// address or the same IPv6 /64.
+// sameHost reports whether two paths differ in ports alone, this side's or the
+// peer's: the same IPv4 address or the same IPv6 /64. All sockets of a node are
+// on one network as far as the core can know; two relays never are.
 func sameHost(a, b Path) bool {
-	if a.Link != b.Link {
+	if a.Link != b.Link && (a.IsRelay() || b.IsRelay()) {
 		return false
 	}
 	x, y := a.Remote.Addr(), b.Remote.Addr()
@@ -169,5 +177,30 @@ func (s *Session) Moved(now Time) {
 		return
 	}
 	s.rotateRemote()
-	s.tryAll(s.e.now)
+	s.retry(s.e.now)
+}
+
+// Retry tells the session that its paths may work again, because an interface or
+// the link to a relay is back: they are all challenged at once, the backoff of
+// probes and retries begins anew, and the oldest messages go out again. Unlike
+// Moved, it keeps the connection ID.
+func (s *Session) Retry(now Time) {
+	s.e.enter(now)
+	if s.state == stateEstablished {
+		s.retry(s.e.now)
+	}
+}
+
+func (s *Session) retry(now Time) {
+	for _, x := range s.paths {
+		// A candidate that has yet to answer keeps its schedule, and with it
+		// the leave to be challenged at all.
+		x.revalidate(now, x.validation.candidate && !x.validated)
+		x.validation.retries = 0
+	}
+	s.active.rec.ResetPTO()
+	s.repeatOldest(now, probesPerTimeout)
+	s.probes = probesPerTimeout
+	s.pingNow = true
+	s.e.touch(s)
 }

@@ -12,10 +12,11 @@ type outage struct {
 	standby   *path // answered since; takes over at standbyAt
 	standbyAt Time
 	stranded  Time // since when no path answers; 0 is not
+	escort    escort
 }
 
 // pass ends the suspicion: the path answers, or data has left it.
-func (o *outage) pass() { o.since, o.standby = 0, nil }
+func (o *outage) pass() { o.since, o.standby, o.escort = 0, nil, escort{} }
 
 // suspect reports whether the active path has stopped answering.
 func (s *Session) suspect() bool { return s.outage.since != 0 }
@@ -32,7 +33,9 @@ const (
 func (s *Session) suspectPath(now Time) {
 	if !s.suspect() {
 		s.outage.since = now
+		s.outage.escort = escort{path: s.outage.escort.path} // a new suspicion has a new allowance
 	}
+	s.beginEscort(now)
 	for _, x := range s.paths {
 		if x != s.active && (x.validated || x.IsRelay()) {
 			x.revalidate(now, false)
@@ -75,20 +78,32 @@ func (s *Session) outageTimeout(now Time) {
 	if x == nil || s.outage.standbyAt > now {
 		return
 	}
+	s.leaveDead(now, x, ownChoice)
+}
+
+// leaveDead moves data from an active path that fell silent to x. It is tried
+// again later, and not trusted at once.
+func (s *Session) leaveDead(now Time, x *path, why moveReason) {
 	dead := s.active
 	s.e.emit(Event{Kind: PathFailed, Session: s, Path: dead.Path})
-	s.move(now, x, ownChoice)
-	dead.validated = false
+	s.move(now, x, why)
+	dead.fail(now)
+	dead.validation.fail()
 	dead.validation.planRetry(now)
 }
 
-// pathAlive is called for every authentic frame: x works.
+// pathAlive is called for every authentic frame: x works, at least in this
+// direction. In the other one it is known to work only when something that was
+// sent there, and not on the escort too, has been answered.
 func (s *Session) pathAlive(now Time, x *path) {
 	x.heard = now
 	if x != s.active {
 		return
 	}
-	s.outage = outage{}
+	s.outage.stranded = 0
+	if !s.suspect() || s.outage.escort.path == nil {
+		s.outage.pass()
+	}
 	if !x.validated {
 		x.validate(now, false) // again, if a round failed for the loss of it
 	}
@@ -103,7 +118,7 @@ func (s *Session) activeFailed(now Time) {
 		return
 	}
 	failed := s.active
-	failed.validated = false
+	failed.fail(now)
 	s.move(now, back, ownChoice)
 	s.fallback = nil
 	s.removePath(failed)

@@ -86,12 +86,13 @@ func TestSilenceIsReportedByDegrees(t *testing.T) {
 	sc := acceptedScript(t, Config{})
 	sc.send(100)
 	pto := sc.s.active.pto()
-	sc.advance(2*pto + pto/2)
+	gap := min(2*pto, max(pto, 150*time.Millisecond))
+	sc.advance(pto + gap - time.Millisecond)
 	sc.wantNoEvent("one probe timeout is no outage", PathFailed)
-	sc.advance(pto)
+	sc.advance(time.Millisecond)
 	sc.wantEvent("after the second", PathFailed)
 	sc.wantNoEvent("only two probe timeouts have passed", Stranded)
-	sc.advance(4 * pto)
+	sc.advance(2 * gap)
 	sc.wantEvent("after the third", Stranded)
 }
 

@@ -28,6 +28,8 @@ type path struct {
 	validated   bool // the peer answered a challenge here, and nothing has spoken against it since
 	validatedAt Time
 	vouched     bool   // validated by another session with the same peer
+	failedAt    Time   // when data last left it for dead; 0 is never, or forgiven
+	answers     int    // challenges in a row that it has answered since
 	heard       Time   // last authentic frame that arrived here; 0 is never
 	received    uint64 // bytes, for the amplification limit
 	sent        uint64
@@ -138,6 +140,9 @@ func (s *Session) removePath(x *path) {
 	if s.outage.standby == x {
 		s.outage.standby = nil
 	}
+	if s.outage.escort.path == x {
+		s.outage.escort.path = nil
+	}
 	s.abandonRecords(x)
 }
 
@@ -177,6 +182,9 @@ func (s *Session) addCandidate(now Time, p Path) {
 	x := s.obtainPath(p)
 	if x == s.active && x.validated && !s.suspect() {
 		return // it works: there is nothing to find out
+	}
+	if now.Sub(x.failedAt) >= forgiveAfter {
+		x.failedAt = 0 // whoever names it again may know that it works again
 	}
 	x.revalidate(now, true)
 	s.e.touch(s)

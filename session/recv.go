@@ -181,6 +181,7 @@ func (s *Session) applyResult(now Time) {
 	for _, f := range r.Acked {
 		s.keys.OnAck(f.PN)
 		s.sizeAcked(now, f)
+		s.escortAcked(f)
 		for j := range f.Refs {
 			s.chunkAcked(now, &f.Refs[j])
 		}

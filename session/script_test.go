@@ -297,7 +297,10 @@ func (sc *script) look(d Datagram) sentFrame {
 	if err != nil {
 		return f
 	}
-	sc.largest, sc.heard = max(sc.largest, pn), append(sc.heard, pn)
+	sc.largest = max(sc.largest, pn)
+	if !slices.Contains(sc.heard, pn) { // a copy is a repeat
+		sc.heard = append(sc.heard, pn)
+	}
 	for len(body) > 0 {
 		var c wire.Chunk
 		if body, err = wire.ConsumeChunk(body, &c); err != nil {

@@ -17,6 +17,9 @@ func (s *Session) nextDatagram(now Time, buf []byte) (Datagram, bool) {
 	case stateClosing, stateDraining:
 		return s.nextClose(now, buf)
 	case stateEstablished:
+		if d, ok := s.nextCopy(buf); ok {
+			return d, true
+		}
 		if d, ok := s.nextProbing(now, buf); ok {
 			return d, true
 		}
@@ -43,7 +46,8 @@ func (s *Session) nextProbing(now Time, buf []byte) (Datagram, bool) {
 }
 
 // probeDue reports whether a frame of probing chunks is to go out on x. Frames
-// for the active path carry them along, unless the amplification limit stops
+// for the active path carry them along, unless those are copied to an escort,
+// where an answer would say nothing about the path; or the amplification limit stops
 // those: then its challenge goes alone, a few times. Had it to wait for the peer,
 // and the peer for us, both would be silent for ever.
 func (s *Session) probeDue(now Time, x *path) bool {
@@ -54,7 +58,7 @@ func (s *Session) probeDue(now Time, x *path) bool {
 		}
 		x.overdrawn++
 		return true
-	case x == s.active:
+	case x == s.active && !s.escorted():
 		return false
 	}
 	return x.hasResponse || x.validation.next <= now
@@ -78,7 +82,7 @@ func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
 		}
 		at += n
 		d.Data = buf[:at]
-		if n < size || n < d.Segment || s.active.Path != d.Path {
+		if n < size || n < d.Segment || s.active.Path != d.Path || len(s.copy) > 0 {
 			break
 		}
 	}
@@ -101,6 +105,11 @@ func (s *Session) nextFrame(now Time, buf []byte, size int) int {
 		// Too large a frame may be what does not pass.
 		size = min(size, baseMTU)
 	}
+	s.doubt(now)
+	twice := s.escorted()
+	if twice {
+		size = min(size, s.outage.escort.path.mtu.Current())
+	}
 	size = min(size, x.allowance())
 	data := s.mayCarryData(now, x, size)
 	if !s.mustSpeak(now, x) && !(data && s.msgs.Pending()) {
@@ -111,8 +120,16 @@ func (s *Session) nextFrame(now Time, buf []byte, size int) int {
 	if f.empty() {
 		return 0
 	}
+	probe := s.probes > 0
 	s.noteSpoken(&f)
-	return s.sealFrame(now, &f)
+	if twice = twice && f.eliciting; twice {
+		f.flags |= recovery.Copied
+	}
+	n := s.sealFrame(now, &f)
+	if twice {
+		s.keepCopy(buf[:n], probe)
+	}
+	return n
 }
 
 // addChunks fills a frame for the active path: what the path and the connection
@@ -220,6 +237,13 @@ func (f *frame) addPing() {
 	f.eliciting = true
 }
 
+// pad makes the frame as long as the shortest there may be.
+func (f *frame) pad() {
+	for len(f.b)+wire.TagLen < wire.MinDataLen {
+		f.b = append(f.b, byte(wire.TypePadding))
+	}
+}
+
 func (s *Session) openFrame(buf []byte, x *path, size int) frame {
 	pn := s.loss.NextPN()
 	largest, acked := s.loss.LargestAcked()
@@ -246,9 +270,7 @@ func (s *Session) addPathChunks(now Time, f *frame) {
 
 // sealFrame pads, seals and records the frame and returns its size.
 func (s *Session) sealFrame(now Time, f *frame) int {
-	for len(f.b)+wire.TagLen < wire.MinDataLen {
-		f.b = append(f.b, byte(wire.TypePadding))
-	}
+	f.pad()
 	out := s.keys.Seal(f.b, f.pn, f.pnLen)
 	n := len(out)
 	x := f.path
@@ -273,7 +295,7 @@ const unackedMax = 1024
 // on other paths than the active one are probes: their answer is a
 // PATH_RESPONSE, and their loss says nothing.
 func (s *Session) awaitsAck(f *frame) bool {
-	return f.eliciting && f.path == s.active && (s.loss.Outstanding() < unackedMax || f.flags != 0 || f.lasting())
+	return f.eliciting && f.path == s.active && (s.loss.Outstanding() < unackedMax || f.flags&recovery.MTUProbe != 0 || f.lasting())
 }
 
 // lasting reports whether the frame holds anything that would be sent again.
@@ -298,7 +320,7 @@ func (s *Session) wantsLargerFrames() bool { return s.fullMTU && s.active.sent >
 // than it is known to. Its loss is no sign of congestion (RFC 8899 §3).
 func (s *Session) nextMTUProbe(now Time, buf []byte) (Datagram, bool) {
 	x := s.active
-	if !s.wantsLargerFrames() || !x.validated || s.probes > 0 {
+	if !s.wantsLargerFrames() || !x.validated || s.probes > 0 || s.escorted() {
 		return Datagram{}, false
 	}
 	size, ok := x.mtu.NextProbe(now)

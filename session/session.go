@@ -73,12 +73,14 @@ type Session struct {
 	outage   outage
 
 	idle     idleState
-	rekeyed  Time // when this side last changed its keys
-	pingNow  bool // an ack-eliciting frame must go out
-	probes   int  // probe-timeout frames to send, whatever the window says
-	fullMTU  bool // a frame was filled to the brim: worth looking for a larger size
-	paceAt   Time // when the pacer allows the next frame; Never if it is not in the way
-	onlyAcks int  // frames sent in a row that elicit no acknowledgement
+	alive    time.Duration // by SetKeepAlive; 0 is Config.KeepAlive
+	rekeyed  Time          // when this side last changed its keys
+	pingNow  bool          // an ack-eliciting frame must go out
+	probes   int           // probe-timeout frames to send, whatever the window says
+	fullMTU  bool          // a frame was filled to the brim: worth looking for a larger size
+	paceAt   Time          // when the pacer allows the next frame; Never if it is not in the way
+	copy     []byte        // of the frame that is sent on the escort next
+	onlyAcks int           // frames sent in a row that elicit no acknowledgement
 
 	closing closeState
 	stats   Counters

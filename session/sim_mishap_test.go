@@ -10,7 +10,7 @@ import (
 // mishap lets one thing go wrong.
 func (sim *simulation) mishap() {
 	s := sim.spokes[sim.rng.IntN(len(sim.spokes))]
-	switch sim.rng.IntN(13) {
+	switch sim.rng.IntN(15) {
 	case 0, 1:
 		sim.rebind(s)
 	case 2:
@@ -33,6 +33,24 @@ func (sim *simulation) mishap() {
 		sim.dialBack(s)
 	case 11, 12:
 		sim.introduce(s)
+	case 13:
+		sim.retry(s)
+	case 14:
+		sim.dozeOff(s)
+	}
+}
+
+// retry makes one side think that its network is back, rightly or not.
+func (sim *simulation) retry(s *spoke) {
+	if x := s.with(sim.hub); x != nil {
+		s.change(x.Retry)
+	}
+}
+
+// dozeOff lets one side be silent for minutes, as far as it has nothing to say.
+func (sim *simulation) dozeOff(s *spoke) {
+	if x := s.with(sim.hub); x != nil {
+		s.change(func(now Time) { x.SetKeepAlive(now, 5*time.Minute) })
 	}
 }
 

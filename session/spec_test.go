@@ -78,6 +78,7 @@ func TestLimitsAreThoseOfTheSpec(t *testing.T) {
 		"replay window":                                    fmt.Sprintf("%d frames", seal.WindowSize),
 		"paths; of a dial":                                 fmt.Sprintf("%d; %d", maxPaths, maxDialPaths),
 		"connection IDs held; retirements pending":         fmt.Sprintf("%d; %d", activeIDs, pendingRetire),
+		"copies for an escort":                             fmt.Sprintf("%d, %d KiB", escortFrames, escortBytes>>10),
 		"datagrams that answer strangers, queued":          fmt.Sprint(maxStateless),
 	} {
 		if row := "| " + what + " | " + limit + " |"; !strings.Contains(text, row) {

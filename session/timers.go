@@ -119,21 +119,26 @@ func (s *Session) lossTimeout(now Time) {
 	if !probe {
 		return
 	}
+	escortless := s.outage.escort.path == nil || !s.suspect()
+	s.suspectPath(now)
 	s.probes = probesPerTimeout
-	s.repeatOldest(now)
+	if escortless && s.outage.escort.path != nil {
+		s.repeatOldest(now, escortFrames) // what flew alone goes again in company
+	} else {
+		s.repeatOldest(now, probesPerTimeout)
+	}
 	if x := s.active; x.rec.PTOCount() >= silencePTOs {
 		x.mtu.OnSilence(now)
 		x.rec.SetMDS(x.mtu.Current())
 	}
-	s.suspectPath(now)
 }
 
-// repeatOldest queues what the oldest frames in flight held once more, so that a
+// repeatOldest queues what the n oldest frames in flight held once more, so that a
 // probe brings something useful. They are not lost yet: an acknowledgement of
 // either copy will do. What is sent only once is left alone.
-func (s *Session) repeatOldest(now Time) {
+func (s *Session) repeatOldest(now Time, n int) {
 	r := &s.e.result
-	s.loss.Oldest(s.active.rec, probesPerTimeout, r)
+	s.loss.Oldest(s.active.rec, n, r)
 	for _, f := range r.Lost {
 		for j := range f.Refs {
 			if ref := &f.Refs[j]; ref.Mode == wire.Reliable || ref.Mode == wire.Unordered {

@@ -4,8 +4,10 @@ import "time"
 
 // Times of path validation (SPEC §8.3).
 const (
-	liveChallenges = 8 // PATH_CHALLENGE tokens of one path that an answer may match
-	giveUpPTOs     = 3 // RFC 9000 §8.2.4
+	liveChallenges = 8               // PATH_CHALLENGE tokens of one path that an answer may match
+	giveUpPTOs     = 3               // RFC 9000 §8.2.4
+	forgiveAfter   = 3 * time.Second // a path that failed, and is then named again, is trusted again
+	trustAnswers   = 2               // in a row that bring data back to a path that failed
 	initialRTT     = 333 * time.Millisecond
 	initialPTO     = 3 * initialRTT
 	candidateLife  = 4 * time.Second // of one that answers nothing
@@ -106,6 +108,13 @@ func (v *validation) planRetry(now Time) bool {
 	return true
 }
 
+// fail notes that data has left x for dead.
+func (x *path) fail(now Time) { x.validated, x.failedAt, x.answers = false, now, 0 }
+
+// trusted reports whether data may return to x as far as its past goes. One that
+// works by fits and starts would otherwise take the session back and forth.
+func (x *path) trusted() bool { return x.failedAt == 0 || x.answers >= trustAnswers }
+
 // validate begins a round of challenges on x, if none is under way.
 func (x *path) validate(now Time, candidate bool) {
 	if !x.validation.asking() {
@@ -140,6 +149,7 @@ func (s *Session) pathAnswered(now Time, x *path, rtt time.Duration) {
 	first := !x.validated
 	x.validated, x.validatedAt, x.heard = true, now, now
 	x.validation.succeed()
+	x.answers++
 	if !x.rec.RTT.HasSample() {
 		x.rec.RTT.Update(rtt, 0, 0)
 	}
@@ -150,8 +160,13 @@ func (s *Session) pathAnswered(now Time, x *path, rtt time.Duration) {
 		s.considerPath(now, x)
 		return
 	}
+	x.failedAt = 0
 	s.fallback = nil
 	s.outage.stranded = 0
+	if s.outage.escort.path != nil {
+		s.outage.pass()
+		x.rec.ResetPTO()
+	}
 	if first {
 		s.sendLeftBehind(now)
 		s.callSiblings(now, x)
@@ -170,6 +185,7 @@ func (s *Session) pathTimeouts(now Time) {
 		}
 		if v.giveUp <= now {
 			v.fail()
+			x.answers = 0
 			s.validationFailed(now, x)
 		}
 	}

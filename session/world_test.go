@@ -138,9 +138,13 @@ func (w *world) deliver(d wiretest.Packet) {
 		if p.asleep {
 			continue
 		}
-		if p.host == d.Host && p.port == d.To.Port() {
+		if socket := d.To.Port() - p.port; p.host == d.Host && socket <= maxSockets {
+			from := Path{Remote: d.From}
+			if socket > 0 {
+				from.Link = LinkSocket | uint32(socket)
+			}
 			p.received(d.From, d.Data)
-			p.change(func(now Time) { p.ep.HandleDatagram(now, Path{Remote: d.From}, d.Data) })
+			p.change(func(now Time) { p.ep.HandleDatagram(now, from, d.Data) })
 			return
 		}
 		for i, l := range p.links {

@@ -63,13 +63,21 @@ func TestFramesAreComparedWithinTheirPathOnly(t *testing.T) {
 }
 
 // RFC 9002 §6.2.1: PTO = smoothed_rtt + max(4*rttvar, kGranularity) + max_ack_delay.
-func TestProbeTimeoutBacksOffToTwoSeconds(t *testing.T) {
-	g := newRig(t).measured(100 * ms)
+// Its backoff is bounded, less and less tightly as the silence lasts.
+func TestProbeTimeoutBacksOffByTheAgeOfTheOutage(t *testing.T) {
+	g := newRig(t).measured(20 * ms)
 	g.send(1)
-	want := (100 + 4*50 + 25) * ms
-	for n := 1; n <= 6; n++ {
-		from := g.now
-		g.wantTimer("backoff", from.Add(min(want, maxPTO)))
+	want := (20 + 4*10 + 25) * ms
+	first := g.now.Add(want)
+	for n := 1; g.now.Sub(first) < 40*time.Second; n++ {
+		from, most := g.now, 150*ms
+		switch age := from.Sub(first); {
+		case age >= 30*time.Second:
+			most = 2 * time.Second
+		case age >= 10*time.Second:
+			most = 500 * ms
+		}
+		g.wantTimer("backoff", from.Add(min(want, most)))
 		g.advanceToTimer()
 		if !g.timeout() {
 			t.Fatalf("probe timeout %d asked for no probe", n)
@@ -79,7 +87,7 @@ func TestProbeTimeoutBacksOffToTwoSeconds(t *testing.T) {
 			t.Fatalf("count %d, want %d", g.p.PTOCount(), n)
 		}
 		g.send(1)
-		want *= 2
+		want = min(2*want, time.Minute)
 	}
 	g.after(100 * ms)
 	g.ack(g.s.sent - 1)

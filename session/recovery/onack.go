@@ -69,13 +69,18 @@ func (s *State) onArrived(i int32, r *Result) {
 		s.log.outstanding--
 		p.release(f)
 		p.ack.any, p.ack.largest = true, f.PN
-		p.ptoCount = 0
+		if f.Flags&Copied == 0 {
+			p.ack.proved = true
+			p.ptoCount = 0
+		}
 		f.state = acked
 	} else {
 		s.log.kept--
 		if f.state == lost {
 			r.Spurious++
-			p.ptoCount = 0
+			if f.Flags&Copied == 0 {
+				p.ptoCount = 0
+			}
 			p.onSpurious(f)
 		}
 		f.state = late
@@ -101,7 +106,7 @@ func (p *Path) onSpurious(f *Sent) {
 // acknowledged (RFC 9002 §5.1).
 func (s *State) sampleRTT(now clock.Time, a *wire.Ack, r *Result) {
 	f := r.Acked[len(r.Acked)-1]
-	if f.PN != a.Largest || f.state != acked {
+	if f.PN != a.Largest || f.state != acked || f.Flags&Copied != 0 {
 		return
 	}
 	delay := time.Duration(a.Delay) * time.Microsecond
@@ -132,7 +137,9 @@ func (s *State) grow(now clock.Time, r *Result) {
 		if !p.ack.any {
 			continue
 		}
-		p.ptoBase = now
+		if p.ack.proved {
+			p.ptoBase = now
+		}
 		p.cc.OnAck(now, congestion.Ack{
 			Largest:  p.ack.largest,
 			InFlight: p.ack.before,

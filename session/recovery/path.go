@@ -10,9 +10,16 @@ import (
 // DefaultMDS is the datagram size that every path carries (RFC 9000 §14).
 const DefaultMDS = 1200
 
-// maxPTO bounds the backoff of the probe timeout, so that a session is heard
-// soon after an outage ends. A path whose RTT asks for more gets it.
-const maxPTO = 2 * time.Second
+// Bounds of the backoff of the probe timeout, so that a session is heard soon
+// after an outage ends: the sooner, the shorter the outage was. A path whose RTT
+// asks for more gets it.
+const (
+	minProbeGap = 150 * time.Millisecond // or two round trips
+	freshOutage = 10 * time.Second       // for so long
+	midProbeGap = 500 * time.Millisecond
+	longOutage  = 30 * time.Second // for so long
+	maxPTO      = 2 * time.Second
+)
 
 // Path is the recovery state of one network path. Call Init before use. A path
 // to another network gets a new Path (RFC 9000 §9.4); one whose port alone has
@@ -33,6 +40,7 @@ type Path struct {
 	lossTime clock.Time // when the next frame will count as lost; Never if none
 	ptoBase  clock.Time // what the probe timeout counts from
 	ptoCount int        // probe timeouts since the last acknowledgement
+	ptoFirst clock.Time // when the first of them expired
 
 	reordering reordering
 	episode    episode
@@ -51,6 +59,7 @@ type episode struct {
 // ackSum is what one acknowledgement says about the path.
 type ackSum struct {
 	any     bool
+	proved  bool // by a frame that took no other path
 	largest uint64
 	before  int           // bytes in flight before it
 	sample  time.Duration // 0 if it gives none
@@ -122,5 +131,16 @@ func (p *Path) ptoTime(maxAckDelay time.Duration) clock.Time {
 	}
 	pto := p.RTT.PTO(maxAckDelay)
 	const maxShift = 12 // beyond what any PTO needs to reach maxPTO
-	return p.ptoBase.Add(min(pto<<min(p.ptoCount, maxShift), max(maxPTO, pto)))
+	return p.ptoBase.Add(min(pto<<min(p.ptoCount, maxShift), max(p.maxPTO(), pto)))
+}
+
+// maxPTO is how far the probe timeout backs off at this age of the outage.
+func (p *Path) maxPTO() time.Duration {
+	switch age := p.ptoBase.Sub(p.ptoFirst); {
+	case p.ptoCount == 0 || age < freshOutage:
+		return max(2*p.RTT.Smoothed(), minProbeGap)
+	case age < longOutage:
+		return midProbeGap
+	}
+	return maxPTO
 }

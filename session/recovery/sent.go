@@ -14,6 +14,9 @@ const (
 	// MTUProbe marks a probe of path MTU discovery, whose loss is no sign of
 	// congestion (RFC 8899 §3).
 	MTUProbe
+	// Copied marks a frame that went out on another path too. Its
+	// acknowledgement says that it arrived, and nothing about either path.
+	Copied
 
 	afterSample // sent when the RTT of the path was already known
 )

@@ -29,6 +29,9 @@ func (s *State) OnTimeout(now clock.Time, r *Result) (probe bool) {
 	if p.ptoTime(s.maxAckDelay) > now {
 		return false
 	}
+	if p.ptoCount == 0 {
+		p.ptoFirst = now
+	}
 	p.ptoCount++
 	p.ptoBase = now
 	return s.log.outstanding < maxTracked

@@ -1,0 +1,52 @@
+package session
+
+import (
+	"testing"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/wire/wiretest"
+)
+
+// [S39] A direct path that failed brings data back after two answers, or after
+// one if it is named anew when its failure is a while ago.
+func TestPathThatFailedMustAnswerTwice(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		outage  time.Duration
+		answers int
+		named   bool
+	}{{"by itself", 5 * time.Second, 2, false}, {"named too soon", 2 * time.Second, 2, true}, {"named", 5 * time.Second, 1, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, 1)
+			l := wiretest.Link{Delay: 30 * time.Millisecond}
+			a, b := w.pair(l)
+			onA, onB := w.relay(a, b, l)
+			sa, sb := w.connect(a, b)
+			a.addPath(sa, onA)
+			b.addPath(sb, onB)
+			w.run(2*time.Second, nil)
+			a.mustPost(sa, Message{}, 100)
+			a.host.SetLink(wiretest.Link{Blackhole: true})
+			w.run(c.outage, nil)
+			dead := sa.findPath(b.path())
+			if !sa.Path().IsRelay() || dead == nil {
+				t.Fatal("not on the relay")
+			}
+			a.host.SetLink(l)
+			if c.named {
+				a.addPath(sa, b.path())
+			}
+			back, answers := w.now, 0
+			w.want("on the direct path", 10*time.Second, func() bool {
+				answers = max(answers, dead.answers)
+				return !sa.Path().IsRelay() && !sb.Path().IsRelay()
+			})
+			if answers != c.answers {
+				t.Errorf("after %d answers, want %d", answers, c.answers)
+			}
+			if d := w.now.Sub(back); c.named && d > time.Second {
+				t.Errorf("after %v", d)
+			}
+		})
+	}
+}
