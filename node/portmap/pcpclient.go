@@ -43,7 +43,11 @@ func (c *pcpClient) probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.result != pcpSuccess && r.result != pcpUnsuppOp {
+	switch r.result {
+	case pcpSuccess, pcpUnsuppOp:
+	case pcpUnsuppVers: // that was the NAT-PMP of it
+		return errSilent
+	default:
 		return r.result
 	}
 	c.epoch.lostPCP(r.epoch, time.Now())
