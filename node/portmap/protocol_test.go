@@ -330,6 +330,15 @@ func TestUPnPGoesNowhereElse(t *testing.T) {
 		{"a redirect", func(g *fakeGateway) {
 			g.page = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, http.StatusFound) }
 		}},
+		{"a redirect within", func(g *fakeGateway) {
+			g.page = func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/other" {
+					http.Redirect(w, r, "/other", http.StatusFound)
+					return
+				}
+				fmt.Fprintf(w, description, "/control")
+			}
+		}},
 		{"a control URL", func(g *fakeGateway) { g.wanURL = elsewhere }},
 		{"a description without end", func(g *fakeGateway) {
 			g.page = func(w http.ResponseWriter, r *http.Request) {
@@ -357,6 +366,58 @@ func TestUPnPGoesNowhereElse(t *testing.T) {
 			default:
 			}
 		})
+	}
+}
+
+func TestLocationsThatAreBelieved(t *testing.T) {
+	const ok = "HTTP/1.1 200 OK"
+	for _, test := range []struct {
+		from, status, location string
+		heard                  bool
+		first                  bool // before others on the link are believed
+	}{
+		{"192.168.1.1", ok, "http://192.168.1.1:5000/x", true, true},
+		{"192.168.1.1", ok, "http://192.168.1.9:5000/x", true, false},
+		{"192.168.1.9", ok, "http://192.168.1.9:5000/x", true, false},
+		{"192.168.1.9", ok, "http://192.168.1.1:5000/x", true, true},
+		{"192.168.2.9", ok, "http://192.168.1.1:5000/x", false, false},
+		{"20.0.0.1", ok, "http://192.168.1.1:5000/x", false, false},
+		{"192.168.1.1", ok, "http://20.0.0.1:5000/x", false, false},
+		{"192.168.1.1", ok, "http://127.0.0.1:5000/x", false, false},
+		{"192.168.1.1", ok, "http://router.example/x", false, false},
+		{"192.168.1.1", ok, "https://192.168.1.1/x", false, false},
+		{"192.168.1.1", ok, "ftp://192.168.1.1/x", false, false},
+		{"192.168.1.1", ok, "", false, false},
+		{"192.168.1.1", "HTTP/1.1 404 Not Found", "http://192.168.1.1:5000/x", false, false},
+		{"192.168.1.1", "M-SEARCH * HTTP/1.1", "http://192.168.1.1:5000/x", false, false},
+	} {
+		l := locations{gateway: home}
+		for range 2 { // of which the second says nothing new
+			l.add([]byte(test.status+"\r\nLocation: "+test.location+"\r\n\r\n"), netip.MustParseAddr(test.from))
+		}
+		if first := l.next() != nil; first != test.first {
+			t.Errorf("%s from %s is used at once: %v", test.location, test.from, first)
+		}
+		l.anybody = true
+		if used := l.next() != nil; (used || test.first) != test.heard || used && test.first {
+			t.Errorf("%s from %s is used later: %v", test.location, test.from, used)
+		}
+	}
+}
+
+func TestLocationsAreFew(t *testing.T) {
+	l := locations{gateway: home, anybody: true}
+	for i := range 100 {
+		l.add(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nLocation: http://192.168.1.9:%d/\r\n\r\n", i), home.Addr)
+	}
+	l.add([]byte("HTTP/1.1 200 OK\r\nLocation: http://192.168.1.1/\r\n\r\n"), home.Addr)
+	n, gateway := 0, false
+	for u := l.next(); u != nil; u = l.next() {
+		n++
+		gateway = gateway || u.Hostname() == home.Addr.String()
+	}
+	if n != locationsMax || !gateway {
+		t.Errorf("%d locations, of the gateway too: %v", n, gateway)
 	}
 }
 

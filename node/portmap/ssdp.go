@@ -99,6 +99,9 @@ func (l *locations) add(answer []byte, from netip.Addr) {
 	if err != nil || !l.gateway.mayServe(ip) {
 		return
 	}
+	if len(l.heard) == locationsMax-1 && ip != l.gateway.Addr {
+		return // the last place is the gateway's, whoever else talks much
+	}
 	for _, known := range l.heard {
 		if known.String() == u.String() {
 			return

@@ -24,10 +24,10 @@ type Status struct {
 	External netip.AddrPort `json:"external,omitzero"`
 	// DoubleNAT is set if the gateway is behind another NAT: its external address
 	// is private (RFC 1918) or shared (RFC 6598), and not to be offered as public.
-	DoubleNAT bool `json:"doubleNAT,omitempty"`
+	DoubleNAT bool `json:"double_nat,omitempty"`
 	// Lease is for how long the mapping was last granted, and Expires when that
 	// is over. Both are zero if there is none, or it never expires.
-	Lease   time.Duration `json:"lease,omitempty"`
+	Lease   time.Duration `json:"lease_ns,omitempty"`
 	Expires time.Time     `json:"expires,omitzero"`
 	// Answered are the protocols that some gateway answered in the last search,
 	// if only to refuse.
