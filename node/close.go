@@ -58,6 +58,8 @@ func (n *Node) shutDown() {
 		s.shut()
 	}
 	n.streams.closeAll()
+	n.unmapPort()
+	n.closeLAN()
 	n.stop()
 	n.running.Wait()
 	for _, s := range n.shards {

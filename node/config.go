@@ -52,7 +52,7 @@ type Config struct {
 	// unanswered, after 30 s at least. If negative, never.
 	IdleTimeout time.Duration
 	// KeepAlive is the longest that a session stays silent. If zero, as long as
-	// the NATs on the way allow, or half an hour if a server's relay can wake the
+	// the NATs on the way allow, or an hour if a server's relay can wake the
 	// peer. If negative, it may stay silent for ever, and NAT mappings are lost.
 	KeepAlive time.Duration
 	// ResumeTime is how long a session without any path waits for a new one,
@@ -75,6 +75,14 @@ type Config struct {
 	// and reaches them through rendezvous servers alone. Servers still see where
 	// it is.
 	RelayOnly bool
+	// NoPortMapping keeps the node from asking the gateway for a port (PCP,
+	// NAT-PMP, UPnP-IGD), which it does if it has servers that are not on this
+	// machine.
+	NoPortMapping bool
+	// LAN makes the node find peers on the local link without a server, and be
+	// found there: a dial sends its first frame to a multicast group too. Nobody
+	// learns from it who is there, or whom it is for.
+	LAN bool
 	// Search lets the node take part in a search for a peer whose NAT gives each
 	// destination a port at random: up to 256 sockets on one side, and 1024 small
 	// datagrams in 5 s from the other. It takes place only if both want it.

@@ -43,10 +43,11 @@ type Diagnosis struct {
 
 // A PortMapStatus says what the gateway offers.
 type PortMapStatus struct {
-	Found    Verdict        `json:"found"`              // some gateway maps ports
-	Protocol string         `json:"protocol,omitempty"` // "PCP", "NAT-PMP" or "UPnP"
-	External netip.AddrPort `json:"external,omitzero"`
-	Error    string         `json:"error,omitempty"`
+	Found     Verdict        `json:"found"`              // some gateway maps ports
+	Protocol  string         `json:"protocol,omitempty"` // "PCP", "NAT-PMP" or "UPnP"
+	External  netip.AddrPort `json:"external,omitzero"`
+	DoubleNAT bool           `json:"double_nat,omitempty"` // External is private: there is another NAT behind the gateway
+	Error     string         `json:"error,omitempty"`
 }
 
 // Diagnose finds out what it can about the network until all is known or ctx ends:
@@ -156,7 +157,7 @@ func (r *rendezvous) diagnosis(f reach.Findings) (d Diagnosis) {
 
 // judge sums the findings up in plain words.
 func (d *Diagnosis) judge() {
-	mapped := d.PortMap.External.IsValid()
+	mapped := d.PortMap.External.IsValid() && !d.PortMap.DoubleNAT
 	switch {
 	case len(d.Servers) == 0:
 		d.Verdict = "no rendezvous server was named: there is nobody to ask"
@@ -190,5 +191,3 @@ func (d *Diagnosis) judge() {
 		d.Advice = "switch on port mapping (UPnP, NAT-PMP or PCP) in the router, or IPv6, or the search (--search) on both sides"
 	}
 }
-
-func (n *Node) portMapStatus() PortMapStatus { return PortMapStatus{} }

@@ -57,7 +57,7 @@ func (n *Node) DialAddr(ctx context.Context, peer PeerID, addr ...netip.AddrPort
 // addresses, through its rendezvous servers and through the node's own, all at
 // once. It is like Dial in everything else.
 func (n *Node) DialTicket(ctx context.Context, t Ticket) (*Conn, error) {
-	if len(t.Addrs) == 0 && len(t.Servers) == 0 && len(n.servers) == 0 {
+	if len(t.Addrs) == 0 && len(t.Servers) == 0 && len(n.servers) == 0 && n.lan.socket == nil {
 		return nil, dialFailed(t.Peer, Relayed, ErrNoRendezvous)
 	}
 	return n.shards[0].dial(ctx, t, true)
@@ -100,7 +100,11 @@ func withDialTimeout(ctx context.Context) (context.Context, context.CancelFunc) 
 }
 
 func (d *dial) begin(now session.Time, t Ticket, introduce bool) {
-	if introduce {
+	if d.shard.node.lan.socket != nil {
+		d.open(now, nil)
+		d.callNeighbours(0)
+	}
+	if introduce && len(t.Servers)+len(d.shard.node.servers) > 0 {
 		d.introduce(now, t.Servers)
 	}
 	for _, a := range t.Addrs {
@@ -149,16 +153,22 @@ func (d *dial) addPath(now session.Time, p session.Path) {
 		d.sess.AddPath(now, p)
 		return
 	}
+	if err := d.open(now, []session.Path{p}); err != nil {
+		d.failed(kindOf(p), p.Remote, err)
+	}
+}
+
+// open begins the handshake.
+func (d *dial) open(now session.Time, paths []session.Path) error {
 	sess, err := d.shard.core.Dial(now, session.DialOptions{
 		Peer:    d.peer,
-		Paths:   []session.Path{p},
+		Paths:   paths,
 		Timeout: d.timeout.Sub(now) + time.Second, // the caller's own timeout comes first
 	})
-	if err != nil {
-		d.failed(kindOf(p), p.Remote, err)
-		return
+	if err == nil {
+		sess.User, d.sess = d, sess
 	}
-	sess.User, d.sess = d, sess
+	return err
 }
 
 func kindOf(p session.Path) PathKind {

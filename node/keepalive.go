@@ -14,7 +14,7 @@ import (
 //	                           a relay answers        none does
 //	session with a peer        dormant                the lifetime of mappings
 //	session with a server      the lifetime of mappings
-const dormant = 30 * time.Minute
+const dormant = time.Hour
 
 // directMax is the longest silence on a path that nothing can replace.
 const directMax = 25 * time.Second

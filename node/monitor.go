@@ -44,8 +44,20 @@ func (n *Node) watchSystem(changes <-chan netmon.Change) {
 			if !c.Minor() {
 				n.networkChanged()
 			}
+			n.interfacesChanged()
 		}
 	}
+}
+
+// interfacesChanged lets what is tied to an interface, or to the gateway behind it,
+// be looked for anew.
+func (n *Node) interfacesChanged() {
+	n.rebinding.Lock()
+	defer n.rebinding.Unlock()
+	if c := n.gateway.client; c != nil {
+		c.Moved()
+	}
+	n.renewLAN()
 }
 
 // networkChanged tries all paths anew. The sockets stay: they are bound to no

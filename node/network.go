@@ -108,6 +108,8 @@ func (n *Node) Rebind(addr string) error {
 	}
 	n.rebinds.Add(1)
 	n.replaceSockets(all)
+	n.mapPort()
+	n.renewLAN()
 	return nil
 }
 

@@ -34,6 +34,8 @@ type Node struct {
 	closed     chan struct{} // closed when Close is done
 
 	streams        streams
+	gateway        gateway       // guarded by rebinding
+	lan            neighbourhood // its senders are guarded by rebinding
 	networkChanges atomic.Uint64
 
 	rebinding  sync.Mutex
@@ -118,7 +120,12 @@ func (n *Node) start(all []sockets) {
 	for _, s := range n.shards {
 		n.startReaders(s)
 	}
+	n.listenLAN()
 	n.watch()
+	n.rebinding.Lock()
+	defer n.rebinding.Unlock()
+	n.mapPort()
+	n.renewLAN()
 }
 
 // now is the time as the core sees it: never 0, which stands for no time.

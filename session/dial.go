@@ -93,6 +93,15 @@ func (s *Session) addDialPath(now Time, p Path) {
 	}
 }
 
+// Init returns the INIT of a dial, for a shell that has further ways to send it;
+// nil once the peer has answered. The caller must not change it.
+func (s *Session) Init() []byte {
+	if s.state != stateDialing {
+		return nil
+	}
+	return s.dial.hs.Frame()
+}
+
 func (s *Session) nextInit(now Time, buf []byte) (Datagram, bool) {
 	for i := range s.dial.paths {
 		d := &s.dial.paths[i]

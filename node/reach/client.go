@@ -213,8 +213,9 @@ func (c *Client) facts() (n wire.NAT) {
 	if c.noUDP() {
 		n.Flags |= wire.NATNoUDP
 	}
-	if n.Mapping == wire.EndpointIndependent || c.mapped.IsValid() {
-		n.Ports = wire.PortsUnknown
+	if c.mapped.IsValid() {
+		// Whatever the NAT does with other flows, anybody may come in by this port.
+		n.Mapping, n.Filtering, n.Ports = wire.EndpointIndependent, wire.EndpointIndependent, wire.PortsUnknown
 	}
 	return n
 }
