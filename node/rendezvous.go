@@ -25,8 +25,9 @@ type rendezvous struct {
 	buf           []byte  // holds a message of a server
 	untuned       []*Conn // whose keepalive is to be set anew
 	retuneServers bool
-	left          bool // some session has left a path: side sockets may have no use any more
-	serverBack    bool // a server is reached again: what went through its relay may go on
+	reapAt        session.Time // when side sockets are looked at next
+	left          bool         // some session has left a path: side sockets may have no use any more
+	serverBack    bool         // a server is reached again: what went through its relay may go on
 
 	side       map[uint32]*sideSocket
 	sideFailed uint64 // side sockets that the system refused
@@ -107,7 +108,7 @@ func (r *rendezvous) followUp(now session.Time) bool {
 		r.act(now, a)
 		made = true
 	}
-	if r.left {
+	if r.left || len(r.side) > 0 && r.reapAt <= now {
 		r.left = false
 		r.reapSides(now)
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/seed-67dce94e/holdfast/node/reach"
 	"github.com/seed-67dce94e/holdfast/session"
@@ -63,8 +64,13 @@ func (r *rendezvous) closeSide(now session.Time, link uint32) {
 	}
 }
 
+// reapInterval is how often side sockets are looked at, beside when a session
+// changes its path: paths that lead nowhere are forgotten without an event.
+const reapInterval = 10 * time.Second
+
 // reapSides closes the side sockets that nobody needs any more.
 func (r *rendezvous) reapSides(now session.Time) {
+	r.reapAt = now.Add(reapInterval)
 	for _, s := range r.side {
 		r.reapSide(now, s)
 	}
@@ -81,11 +87,15 @@ func (r *rendezvous) reapSide(now session.Time, s *sideSocket) {
 	}
 }
 
-// usesSide reports whether the data of some session takes the link.
+// usesSide reports whether some session has a path on the link, be it one that is
+// silent and may come back.
 func (r *rendezvous) usesSide(link uint32) bool {
+	var buf [16]session.PathInfo
 	for c := range r.shard.conns {
-		if c.sess.Path().Link == link {
-			return true
+		for _, p := range c.sess.Paths(buf[:0]) {
+			if p.Path.Link == link {
+				return true
+			}
 		}
 	}
 	return false

@@ -256,3 +256,33 @@ func TestOutageLeavesNothingStale(t *testing.T) {
 		stop = true
 	})
 }
+
+// [S26] A direct path that comes back is used again soon, although nobody but the
+// session looks for it.
+func TestDirectPathThatComesBackIsUsedAgain(t *testing.T) {
+	for _, outage := range []time.Duration{time.Second, 4 * time.Second, 20 * time.Second} {
+		t.Run(outage.String(), func(t *testing.T) {
+			eachSeed(t, 0.1, func(w *world) {
+				a, b := w.pair(wiretest.Link{Delay: 30 * time.Millisecond})
+				onA, onB := w.relay(a, b, wiretest.Link{Delay: 60 * time.Millisecond})
+				sa, sb := w.connect(a, b)
+				a.addPath(sa, onA)
+				b.addPath(sb, onB)
+				stop := false
+				a.chatter(sa, &stop)
+				b.chatter(sb, &stop)
+				w.run(2*time.Second, nil)
+				a.host.Up.Blackhole, a.host.Down.Blackhole = true, true
+				w.run(outage, nil)
+				if !sa.Path().IsRelay() || !sb.Path().IsRelay() {
+					w.fatalf("not on the relay: %v, %v", sa.Path(), sb.Path())
+				}
+				a.host.Up.Blackhole, a.host.Down.Blackhole = false, false
+				w.want("both return to the direct path", 3*time.Second, func() bool {
+					return !sa.Path().IsRelay() && !sb.Path().IsRelay()
+				})
+				stop = true
+			})
+		})
+	}
+}

@@ -12,7 +12,9 @@ const (
 	initialPTO     = 3 * initialRTT
 	candidateLife  = 4 * time.Second // of one that answers nothing
 	firstRetry     = time.Second     // after which a path that died is tried again
-	maxRetries     = 6               // at twice the distance each: about a minute
+	steadyRetry    = 2 * time.Second // between the next ones: what comes back does so within seconds, as a rule
+	steadyRetries  = 15
+	maxRetries     = 20 // the last ones at twice the distance each: about a minute and a half in all
 )
 
 // probeSchedule says when a candidate is challenged, counted from AddPath. The
@@ -29,7 +31,7 @@ var probeSchedule = [...]time.Duration{
 //	        start, or retry is due         PATH_RESPONSE: succeed
 //	resting ----------------------> asking -----------------------> resting
 //	   ^                              | giveUp
-//	   +-- planRetry, up to 6 times --+--> the path is removed
+//	   +-- planRetry, up to 20 times --+--> the path is removed
 type validation struct {
 	tokens    [liveChallenges]challenge // ring of those sent
 	issued    int                       // how many were sent since the last answer
@@ -103,7 +105,14 @@ func (v *validation) planRetry(now Time) bool {
 	if v.retries >= maxRetries {
 		return false
 	}
-	v.retry = now.Add(firstRetry << v.retries)
+	switch {
+	case v.retries == 0:
+		v.retry = now.Add(firstRetry)
+	case v.retries < steadyRetries:
+		v.retry = now.Add(steadyRetry)
+	default:
+		v.retry = now.Add(steadyRetry << (v.retries - steadyRetries + 1))
+	}
 	v.retries++
 	return true
 }

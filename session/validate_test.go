@@ -71,7 +71,8 @@ func TestLateAnswerProvesNothing(t *testing.T) {
 	sc.wantNoEvent("the round had been given up", PathValidated)
 }
 
-// A path that once worked is tried again after 1, 2, 4, 8, 16 and 32 s.
+// A path that once worked is tried again after a second, then every 2 s for half a
+// minute, then after 4, 8, 16, 32 and 64 s.
 func TestPathThatDiedIsTriedAgain(t *testing.T) {
 	v := new(validation)
 	v.init()
@@ -79,7 +80,7 @@ func TestPathThatDiedIsTriedAgain(t *testing.T) {
 	for now := epoch; v.planRetry(now); now = v.retry {
 		gaps = append(gaps, v.retry.Sub(now))
 	}
-	want := []time.Duration{1, 2, 4, 8, 16, 32}
+	want := []time.Duration{1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 4, 8, 16, 32, 64}
 	for i := range want {
 		want[i] *= time.Second
 	}

@@ -293,6 +293,60 @@ func TestDirectSessionDoesNotNoticeTheServersEnd(t *testing.T) {
 	talk.finish()
 }
 
+// Limits of what an outage may cost: how long the silence may outlast it, and
+// where there is a direct path again, how soon it must be used.
+const (
+	relayedWithin = 300 * time.Millisecond // the direct path alone is gone
+	tunnelWithin  = time.Second            // UDP is gone
+	switchWithin  = 500 * time.Millisecond // after the new address
+	plugWithin    = 300 * time.Millisecond // after the link is back
+	rebootWithin  = 500 * time.Millisecond // after the NAT is back
+	directAgain   = 3 * time.Second
+)
+
+// Each trouble befalls two hosts whose NATs filter by address and port, while they
+// talk over a direct path.
+func TestEstablishedSessionSurvivesChangesOfNetworkThatCutIt(t *testing.T) {
+	netnstest.Require(t)
+	const down = 5 * time.Second
+	l := newNATLab(t, netnstest.PortRestricted, netnstest.PortRestricted)
+	talk := l.talk()
+	talk.survives("direct path blocked", func() error {
+		l.internet.BlockBetween(l.alice.home.Addr(), l.bob.home.Addr())
+		return nil
+	}, relayedWithin)
+	l.internet.UnblockBetween(l.alice.home.Addr(), l.bob.home.Addr())
+	talk.directAgain("direct path unblocked")
+
+	talk.survives("UDP blocked", l.alice.home.BlockUDP, tunnelWithin)
+	talk.survives2("UDP unblocked", l.alice.home.UnblockUDP, relayedWithin)
+	talk.directAgain("UDP unblocked")
+
+	talk.survives("link down", func() error {
+		err := l.alice.Unplug()
+		time.Sleep(down)
+		return errors.Join(err, l.alice.Plug())
+	}, down+plugWithin)
+	talk.directAgain("link up")
+
+	talk.survives("NAT rebooted", func() error { return l.alice.home.Reboot(down, l.alice.spare) }, down+rebootWithin)
+	talk.directAgain("NAT rebooted")
+
+	talk.survives("uplink switched", func() error { return l.alice.Switch(l.alice.away, 2*time.Second) }, 2*time.Second+switchWithin)
+	talk.directAgain("uplink switched")
+
+	// The server cannot help either.
+	l.server.kill()
+	talk.survives("link down, server killed", func() error {
+		err := l.bob.Unplug()
+		time.Sleep(down)
+		return errors.Join(err, l.bob.Plug())
+	}, down+plugWithin)
+	l.startServer()
+	talk.directAgain("server back")
+	talk.finish()
+}
+
 // A conversation is a session between two labPeers.
 type conversation struct {
 	t          *testing.T
@@ -356,6 +410,33 @@ func (c *conversation) survives(name string, change func() error, limit time.Dur
 	if gap > limit {
 		c.t.Errorf("%s: silent for %v, want at most %v\nalice:\n%s\nbob:\n%s", name, gap, limit,
 			strings.Join(c.alice.passed, "\n"), strings.Join(c.bob.passed, "\n"))
+	}
+}
+
+// survives2 is survives for a change that finds the two on a relay.
+func (c *conversation) survives2(name string, change func() error, limit time.Duration) {
+	c.t.Helper()
+	c.mark()
+	if err := change(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.quiet()
+	gap := c.mark()
+	c.t.Logf("%s: silent for %v", name, gap)
+	if gap > limit {
+		c.t.Errorf("%s: silent for %v, want at most %v", name, gap, limit)
+	}
+}
+
+// directAgain checks that the two return to a direct path soon.
+func (c *conversation) directAgain(name string) {
+	c.t.Helper()
+	begun := time.Now()
+	c.direct()
+	took := time.Since(begun)
+	c.t.Logf("%s: direct again within %v", name, took)
+	if took > directAgain {
+		c.t.Errorf("%s: direct again after %v, want at most %v", name, took, directAgain)
 	}
 }
 
