@@ -90,6 +90,10 @@ func natOf(k Kind) wiretest.NATConfig {
 
 // place puts host number n, of a kind, on the network.
 func place(net *nodetest.Net, k Kind, n byte, link wiretest.Link) Place {
+	return placeBehind(net, k, natOf(k), n, link)
+}
+
+func placeBehind(net *nodetest.Net, k Kind, nat wiretest.NATConfig, n byte, link wiretest.Link) Place {
 	name := fmt.Sprintf("%c", 'a'+n-1)
 	public, private := netip.AddrFrom4([4]byte{203, 0, 113, n}), netip.AddrFrom4([4]byte{192, 168, n, 2})
 	addr := private
@@ -99,15 +103,15 @@ func place(net *nodetest.Net, k Kind, n byte, link wiretest.Link) Place {
 		addr = public
 	case Firewall:
 		addr = public
-		p.Router = net.NAT(name+"'s firewall", nil, natOf(k), netip.Addr{})
+		p.Router = net.NAT(name+"'s firewall", nil, nat, netip.Addr{})
 	case IPv6Firewall:
 		addr = netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0, n, 15: 2})
-		p.Router = net.NAT(name+"'s firewall", nil, natOf(k), netip.Addr{})
+		p.Router = net.NAT(name+"'s firewall", nil, nat, netip.Addr{})
 	case CarrierFullCone, CarrierAddressRestricted, CarrierPortRestricted:
 		carrier := net.NAT(name+"'s carrier", nil, wiretest.NATConfig{Filtering: wiretest.AddressAndPortDependent, Ports: wiretest.RandomPort}, public)
-		p.Router = net.NAT(name+"'s router", carrier, natOf(k), netip.AddrFrom4([4]byte{100, 64, n, 2}))
+		p.Router = net.NAT(name+"'s router", carrier, nat, netip.AddrFrom4([4]byte{100, 64, n, 2}))
 	default:
-		p.Router = net.NAT(name+"'s router", nil, natOf(k), public)
+		p.Router = net.NAT(name+"'s router", nil, nat, public)
 	}
 	p.Host = net.Host(name, p.Router, addr)
 	net.Do(func(*wiretest.Net) { p.Host.SetLink(link) })

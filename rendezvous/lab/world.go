@@ -71,13 +71,21 @@ func (w *World) Close() {
 // Add puts a node on a network of the kind. Of cfg, which may be nil, it sets what
 // ties the node to the world.
 func (w *World) Add(k Kind, cfg *node.Config) (Place, error) {
-	p := place(w.Net, k, byte(len(w.places)+1), w.link)
+	return w.start(place(w.Net, k, byte(len(w.places)+1), w.link), cfg)
+}
+
+// AddBehind is Add for a host behind a NAT that is none of the kinds.
+func (w *World) AddBehind(nat wiretest.NATConfig, cfg *node.Config) (Place, error) {
+	return w.start(placeBehind(w.Net, Random, nat, byte(len(w.places)+1), w.link), cfg)
+}
+
+func (w *World) start(p Place, cfg *node.Config) (Place, error) {
 	var c node.Config
 	if cfg != nil {
 		c = *cfg
 	}
 	c.Stack = w.Net.Stack(p.Host)
-	c.Rendezvous = []string{w.serverFor(k)}
+	c.Rendezvous = []string{w.serverFor(p.Kind)}
 	var err error
 	if p.Node, err = node.Listen(&c); err != nil {
 		return p, err
