@@ -8,8 +8,9 @@ import (
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
-// candidatesFor returns what peer is told of c: where the server sees it, and
-// then what it says of itself, as far as that is plausible. Of a node without UDP,
+// candidatesFor returns what peer is told of c: what it says of itself, as far as
+// that is plausible, since it may have opened a socket for the purpose, and then
+// where the server sees it. Of a node without UDP,
 // and of one that keeps its addresses to itself, nobody is told anything.
 // Addresses of this machine are told on this machine only.
 func candidatesFor(peer, c *client, nat *wire.NAT, claimed *wire.Candidates) (list wire.Candidates) {
@@ -22,13 +23,13 @@ func candidatesFor(peer, c *client, nat *wire.NAT, claimed *wire.Candidates) (li
 			list.Add(candidate)
 		}
 	}
-	for _, a := range c.observed() {
-		add(wire.Candidate{Kind: wire.CandidateReflexive, Addr: a})
-	}
 	for candidate := range claimed.All() {
-		if mayClaim(candidate.Addr.Addr(), c.observed()) {
+		if list.Len() < wire.MaxCandidates-len(c.observed()) && mayClaim(candidate.Addr.Addr(), c.observed()) {
 			add(candidate)
 		}
+	}
+	for _, a := range c.observed() {
+		add(wire.Candidate{Kind: wire.CandidateReflexive, Addr: a})
 	}
 	return list
 }

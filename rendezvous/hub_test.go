@@ -179,14 +179,14 @@ func TestBothPeersAreToldToPunch(t *testing.T) {
 	if m.ID != id || m.Peer != b.peer || !m.Initiator {
 		t.Errorf("PUNCH to the one who asked: %+v", m)
 	}
-	if got, want := addrsOf(&m.Candidates), []string{"20.0.0.2:5000", "192.168.0.2:5000"}; !slices.Equal(got, want) {
+	if got, want := addrsOf(&m.Candidates), []string{"192.168.0.2:5000", "20.0.0.2:5000"}; !slices.Equal(got, want) {
 		t.Errorf("it is told %v, want %v", got, want)
 	}
 	m = r.take(b, wire.RendezvousPunch).Punch
 	if m.ID != id || m.Peer != a.peer || m.Initiator {
 		t.Errorf("PUNCH to the one asked: %+v", m)
 	}
-	if got, want := addrsOf(&m.Candidates), []string{"20.0.0.1:4000", "192.168.0.1:4000"}; !slices.Equal(got, want) {
+	if got, want := addrsOf(&m.Candidates), []string{"192.168.0.1:4000", "20.0.0.1:4000"}; !slices.Equal(got, want) {
 		t.Errorf("it is told %v, want %v", got, want)
 	}
 	r.wantSilence("all is said")
@@ -287,7 +287,7 @@ func TestBothFamiliesAreTold(t *testing.T) {
 	r.claims[b] = candidates("[2a00::3]:5000", "[2a00:0:0:9::3]:5000")
 	r.introduce(a, 2, false)
 	m := r.take(a, wire.RendezvousPunch).Punch
-	if got, want := addrsOf(&m.Candidates), []string{"20.0.0.2:5000", "[2a00::2]:5000", "[2a00::3]:5000"}; !slices.Equal(got, want) {
+	if got, want := addrsOf(&m.Candidates), []string{"[2a00::3]:5000", "20.0.0.2:5000", "[2a00::2]:5000"}; !slices.Equal(got, want) {
 		t.Errorf("told %v, want %v", got, want)
 	}
 }

@@ -227,7 +227,7 @@ func (c *Client) prepare(in *introduction) {
 	samples := 0
 	switch hardnessOf(&in.me.nat) {
 	case easy:
-		if in.round > 0 && in.me.nat.Mapping == wire.EndpointIndependent {
+		if in.me.nat.Mapping == wire.EndpointIndependent && (in.round > 0 || c.flipped(in)) {
 			samples = 1
 		}
 	case sequential:
@@ -256,6 +256,13 @@ func (c *Client) prepare(in *introduction) {
 	if in.own && in.fresh {
 		c.openNearest(in)
 	}
+}
+
+// flipped reports whether the main socket's mapping is in doubt: a poison-prone NAT
+// gives it up for new destinations once an early packet has come from any, and
+// peers behind hard NATs send those.
+func (c *Client) flipped(in *introduction) bool {
+	return in.me.nat.Has(wire.NATPoisonProne) && hardnessOf(&in.it) != easy
 }
 
 // observed returns the address at which the survey's server sees the node.

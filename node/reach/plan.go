@@ -125,12 +125,12 @@ const (
 	gridPause      = 20 * time.Millisecond // between the flows of the row: they need only be kept open
 	guessGap       = 5 * time.Millisecond
 	openedFirst    = 120 * time.Millisecond // by openers, before guesses may follow
-	searchPatience = 1200 * time.Millisecond
+	searchPatience = 700 * time.Millisecond
 
 	// A probe of the hard side must not be at the other's NAT before the other has
 	// gone through its guesses: that would poison it.
 	laterWait = 400 * time.Millisecond
-	laterGap  = 300 * time.Millisecond
+	laterGap  = 150 * time.Millisecond
 )
 
 // A shot is one datagram of a plan.
@@ -155,7 +155,7 @@ type plan struct {
 // A side is one end of an introduction, as the planner sees it.
 type side struct {
 	nat       wire.NAT
-	link      uint32        // of a socket that the NATs have not seen before; 0: there is none
+	link      uint32        // of a socket that the NATs have not seen before; 0: the main one, which is known to servers
 	opens     func() uint32 // opens one more
 	initiator bool          // asked for the introduction
 	chance    *rand.Rand
@@ -191,7 +191,7 @@ func (p *plan) predict(me *side, it *wire.NAT, peer netip.AddrPort, hard bool) {
 		p.guesses, p.passes, p.gap, p.wait = p.openers, 3, laterGap, laterWait
 		return
 	}
-	p.guesses = guesses(0, peer.Addr(), following(it, predicted))
+	p.guesses = guesses(me.link, peer.Addr(), following(it, predicted))
 	p.gap, p.passes = predictGap, 3
 }
 
@@ -211,7 +211,7 @@ func (p *plan) predictTwo(me *side, it *wire.NAT, peer netip.AddrPort, round int
 // other hits one of them by chance.
 func (p *plan) search(me *side, peer netip.AddrPort, hard bool, sockets int, ports []uint16) {
 	if !hard {
-		p.guesses = guesses(0, peer.Addr(), ports)
+		p.guesses = guesses(me.link, peer.Addr(), ports)
 		return
 	}
 	p.sockets = sockets
