@@ -28,7 +28,9 @@
 //	│   │ │(no I/O)      │ │ (no I/O)│ │  │ │ core      │ │   │
 //	│   │ └──────────────┘ └─────────┘ │  │ └───────────┘ │   │
 //	│   │ sockets: UDP4, UDP6          │  │ sockets       │   │
+//	│   │ side sockets, streams        │  │               │   │
 //	│   └──────────────────────────────┘  └───────────────┘   │
+//	│ netmon: interfaces, sleep   portmap: gateway   lan      │
 //	└──────────────────────── one port ───────────────────────┘
 //	     datagrams of sessions │ STUN │ relay links
 //
@@ -42,9 +44,20 @@
 // A session that Dial opens starts over the relay of a rendezvous server, two
 // round trips after the call, and moves to a direct path once one is found. When
 // the path dies, because a NAT forgot it or a laptop changed networks, the
-// session falls back or waits for an introduction, keeps its messages, and
-// resumes. [Conn.Path] tells the way at present; [Conn.Events], [Trace] and
-// [Handler] tell of changes.
+// session falls back to the relay, on which what is sent is doubled as soon as the
+// path is in doubt, or waits for an introduction; it keeps its messages, and
+// resumes. [Conn.Path] tells the way at present, [Conn.Paths] all that are proved;
+// [Conn.Events], [Trace] and [Handler] tell of changes.
+//
+// Direct paths are looked for among the host's own addresses, those that servers
+// see, one that the gateway maps (PCP, NAT-PMP, UPnP-IGD), and, where a NAT gives
+// each destination another port, among the ports that it may have given
+// ([Config.Search]). [Conn.Explain] says why there is none, from both sides, and
+// [Node.Diagnose] what the network is like. With [Config.RelayOnly] no peer learns
+// an address of the node.
+//
+// A network that blocks UDP is crossed by a WebSocket to the server. An idle
+// session is almost silent: one message over the relay wakes it.
 //
 // # Concurrency
 //

@@ -12,9 +12,11 @@
 //	A                          server                          B
 //	|-- REGISTER ---------------->|<--------------- REGISTER --|
 //	|-- INTRODUCE B ------------->|                            |
-//	|-- RELAY B [INIT] ---------->|-- RELAY A [INIT] --------->|   the session opens
-//	|<------------- PUNCH B, 40ms-|-PUNCH A, 10ms ------------>|   over the relay
-//	|<------------ RELAY B [RESP]-|<---------- RELAY A [RESP] -|
+//	|-- RELAY B [INIT] ---------->|-- INVITE A --------------->|
+//	|                             |-- RELAY A [INIT] --------->|   the session opens
+//	|<------------ RELAY B [RESP]-|<---------- RELAY A [RESP] -|   over the relay
+//	|                             |<---------------- ACCEPT A -|
+//	|<------------- PUNCH B, 40ms-|-PUNCH A, 10ms ------------>|
 //	|<=============== PATH_CHALLENGE, at the same moment =====>|   and moves to the
 //	|<----------------- the session, directly ---------------->|   direct path
 //
@@ -23,9 +25,20 @@
 // It learns who talks to whom, from where, and when, and it can refuse to help.
 // It cannot read or alter a session, nor pose as a peer: those are sealed end to
 // end. It tells a peer only addresses at which the client has proved to be, or
-// that cannot lie outside the client's own networks (see address.go), and relays
-// only between registered sessions: no message to it has a field for an address
-// to send to.
+// that cannot lie outside the client's own networks (see address.go), and only
+// once that client has said that it wants to meet the peer. It relays only
+// between registered sessions: no message to it has a field for an address to
+// send to.
+//
+// # Ports
+//
+//	UDP 3478         sessions, and STUN
+//	UDP 3479-3486    probe ports: STUN with the requests of RFC 5780 (probe.go)
+//	TCP 3478         WebSockets, for nodes whose network blocks UDP (stream.go)
+//	TCP 443          the same by HTTPS, if the server has a certificate
+//
+// All but the first are optional: without them nodes know less of their NATs, or
+// are not reached where UDP is blocked.
 //
 // # How it is built
 //
