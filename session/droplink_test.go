@@ -22,6 +22,10 @@ func TestLinksOfAPath(t *testing.T) {
 			t.Errorf("%v: relay %v", c.path, c.path.IsRelay())
 		}
 	}
+	s := acceptedScript(t, Config{}).s
+	if got, want := s.newPath(Path{Link: LinkSocket | 5, Remote: at}).mtu.Current(), s.newPath(Path{Remote: at}).mtu.Current(); got != want {
+		t.Errorf("datagrams of %d bytes from another socket, %d from the main one", got, want)
+	}
 	if sourceOf(Path{Link: LinkSocket | 5, Remote: at}) != sourceOf(Path{Remote: at}) {
 		t.Error("another socket of ours gives a stranger another share")
 	}

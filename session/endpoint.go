@@ -49,6 +49,7 @@ type Endpoint struct {
 	refs   []recovery.Ref  // scratch
 	pool   *channels.Pool  // of message buffers
 	chunk  wire.Chunk      // scratch
+	copy   []byte          // of the frame that is sent on an escort next
 }
 
 // EndpointStats counts what an endpoint has seen that belongs to no session.

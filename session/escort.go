@@ -75,9 +75,11 @@ func (s *Session) escorted() bool {
 	return e.path != nil && (s.probes > 0 || e.frames < escortFrames && e.bytes < escortBytes)
 }
 
-// keepCopy has the sealed frame sent on the escort too.
+// keepCopy has the sealed frame sent on the escort too, before any other frame of
+// the endpoint: a session is drained before the next, so that one buffer will do.
 func (s *Session) keepCopy(sealed []byte, probe bool) {
-	s.copy = append(s.copy[:0], sealed...)
+	s.e.copy = append(s.e.copy[:0], sealed...)
+	s.copied = true
 	if e := &s.outage.escort; !probe {
 		e.frames++
 		e.bytes += len(sealed)
@@ -87,12 +89,13 @@ func (s *Session) keepCopy(sealed []byte, probe bool) {
 // nextCopy writes the copy of the frame that was written last. It is not in
 // flight a second time.
 func (s *Session) nextCopy(buf []byte) (Datagram, bool) {
-	n := copy(buf, s.copy)
 	x := s.outage.escort.path
-	if n == 0 || x == nil {
+	due := s.copied && x != nil
+	s.copied = false
+	if !due {
 		return Datagram{}, false
 	}
-	s.copy = s.copy[:0]
+	n := copy(buf, s.e.copy)
 	x.sent += uint64(n)
 	s.countSent(n)
 	return Datagram{Path: x.Path, Data: buf[:n], Segment: n}, true

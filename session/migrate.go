@@ -199,7 +199,9 @@ func (s *Session) retry(now Time) {
 		x.validation.retries = 0
 	}
 	s.active.rec.ResetPTO()
-	s.repeatOldest(now, probesPerTimeout)
+	// The oldest may have arrived, and their acknowledgements not: the probes
+	// hold as many as fit, so that something new to the peer is among them.
+	s.repeatOldest(now, escortFrames, probesPerTimeout*baseMTU)
 	s.probes = probesPerTimeout
 	s.pingNow = true
 	s.e.touch(s)

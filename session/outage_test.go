@@ -144,3 +144,40 @@ func TestStrandedSessionTakesANewPath(t *testing.T) {
 		t.Error(f)
 	}
 }
+
+// SPEC §9: Retry asks on every path at once, begins the backoff of probes anew,
+// and keeps the connection ID.
+func TestRetryAsksEveryPathAtOnce(t *testing.T) {
+	sc, first, second := withTwoPaths(t)
+	for range 8 {
+		sc.send(60)
+	}
+	sc.advance(8 * time.Second)
+	sc.wantEvent("no path is left", Stranded)
+	sc.take()
+	id, start := sc.s.remote.current().id, sc.now
+	sc.change(sc.s.Retry)
+	frames := sc.take()
+	for _, p := range []Path{first, second} {
+		if got := times(frames, p, wire.TypePathChallenge, start); len(got) == 0 || got[0] != 0 {
+			t.Errorf("%v is asked after %v", p, got)
+		}
+	}
+	seqs := make(map[uint64]bool)
+	for _, f := range frames {
+		for _, c := range f.chunks {
+			if c.Type == wire.TypeMessage {
+				seqs[c.Message.Seq] = true
+			}
+		}
+	}
+	if len(seqs) != 8 {
+		t.Errorf("%d of 8 messages go again", len(seqs))
+	}
+	if n := sc.s.active.rec.PTOCount(); n != 0 {
+		t.Errorf("the backoff goes on at %d", n)
+	}
+	if sc.s.remote.current().id != id {
+		t.Error("a fresh connection ID")
+	}
+}

@@ -82,7 +82,7 @@ func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
 		}
 		at += n
 		d.Data = buf[:at]
-		if n < size || n < d.Segment || s.active.Path != d.Path || len(s.copy) > 0 {
+		if n < size || n < d.Segment || s.active.Path != d.Path || s.copied {
 			break
 		}
 	}

@@ -79,7 +79,7 @@ type Session struct {
 	probes   int           // probe-timeout frames to send, whatever the window says
 	fullMTU  bool          // a frame was filled to the brim: worth looking for a larger size
 	paceAt   Time          // when the pacer allows the next frame; Never if it is not in the way
-	copy     []byte        // of the frame that is sent on the escort next
+	copied   bool          // the endpoint's copy is to go out on the escort next
 	onlyAcks int           // frames sent in a row that elicit no acknowledgement
 
 	closing closeState

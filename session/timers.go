@@ -123,9 +123,9 @@ func (s *Session) lossTimeout(now Time) {
 	s.suspectPath(now)
 	s.probes = probesPerTimeout
 	if escortless && s.outage.escort.path != nil {
-		s.repeatOldest(now, escortFrames) // what flew alone goes again in company
+		s.repeatOldest(now, escortFrames, escortBytes) // what flew alone goes again in company
 	} else {
-		s.repeatOldest(now, probesPerTimeout)
+		s.repeatOldest(now, probesPerTimeout, escortBytes)
 	}
 	if x := s.active; x.rec.PTOCount() >= silencePTOs {
 		x.mtu.OnSilence(now)
@@ -133,13 +133,17 @@ func (s *Session) lossTimeout(now Time) {
 	}
 }
 
-// repeatOldest queues what the n oldest frames in flight held once more, so that a
-// probe brings something useful. They are not lost yet: an acknowledgement of
-// either copy will do. What is sent only once is left alone.
-func (s *Session) repeatOldest(now Time, n int) {
+// repeatOldest queues what the oldest frames in flight held once more, so that a
+// probe brings something useful: at most so many frames, and bytes but for the
+// first. They are not lost yet: an acknowledgement of either copy will do. What is
+// sent only once is left alone.
+func (s *Session) repeatOldest(now Time, frames, bytes int) {
 	r := &s.e.result
-	s.loss.Oldest(s.active.rec, n, r)
-	for _, f := range r.Lost {
+	s.loss.Oldest(s.active.rec, frames, r)
+	for i, f := range r.Lost {
+		if bytes -= f.Size; bytes < 0 && i > 0 {
+			break
+		}
 		for j := range f.Refs {
 			if ref := &f.Refs[j]; ref.Mode == wire.Reliable || ref.Mode == wire.Unordered {
 				s.chunkLost(now, ref)

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/seed-67dce94e/holdfast/wire"
 	"github.com/seed-67dce94e/holdfast/wire/wiretest"
 )
 
@@ -48,5 +50,37 @@ func TestPathThatFailedMustAnswerTwice(t *testing.T) {
 				t.Errorf("after %v", d)
 			}
 		})
+	}
+}
+
+// [S39] Two answers at the same moment are one: the second is asked for a probe
+// timeout after the first.
+func TestSecondAnswerIsAProbeTimeoutLater(t *testing.T) {
+	sc := dialedScript(t, Config{})
+	direct, relay := sc.here, Path{Link: 1}
+	sc.change(func(now Time) { sc.s.AddPath(now, relay) })
+	sc.prove(relay)
+	sc.here = direct
+	sc.ackAll()
+	sc.quieten()
+	sc.send(100)
+	sc.advance(sc.s.active.pto())
+	sc.prove(relay)
+	sc.advance(scriptRTT * 2)
+	sc.wantPath("which answers", relay)
+	dead := sc.s.findPath(direct)
+	sc.here = relay
+	sc.ackAll()
+	sc.take()
+	sc.advance(firstRetry)
+	sc.prove(direct)
+	first := sc.now
+	sc.ackAll()
+	sc.wantPath("after one answer", relay)
+	sc.advance(dead.pto())
+	got := times(sc.take(), direct, wire.TypePathChallenge, first)
+	got = slices.DeleteFunc(got, func(d time.Duration) bool { return d < 0 })
+	if len(got) == 0 || got[0] < dead.pto() {
+		t.Errorf("asked again after %v; the probe timeout is %v", got, dead.pto())
 	}
 }

@@ -147,29 +147,33 @@ func TestOnlyTheNewestTokensAreRemembered(t *testing.T) {
 // SPEC §8.2: at most three times what came from an address goes there before it
 // has answered, in datagrams of at most 1200 bytes.
 func TestUnprovedAddressGetsThreeTimesWhatItSent(t *testing.T) {
-	sc := acceptedScript(t, Config{})
-	sc.send(400_000) // more than any window: there is always something to send
-	sc.take()
-	sc.here = udp(2, 2)
-	frame := sc.sealed(ping)
-	sc.deliver(frame)
-	sc.advance(2 * time.Second)
-	sent, challenges := 0, 0
-	for _, f := range sc.take() {
-		if f.to != sc.here {
-			continue
-		}
-		if f.size > baseMTU {
-			t.Errorf("a datagram of %d bytes", f.size)
-		}
-		if len(f.chunks) == 1 && f.has(wire.TypePathChallenge) {
-			challenges++
-			continue
-		}
-		sent += f.size
-	}
-	if sent > 3*len(frame)+baseMTU || challenges > overdrawnMax {
-		t.Errorf("%d bytes and %d challenges for one frame of %d", sent, challenges, len(frame))
+	for _, p := range []Path{udp(2, 2), {Link: LinkSocket | 5, Remote: udp(2, 2).Remote}} {
+		t.Run(p.String(), func(t *testing.T) {
+			sc := acceptedScript(t, Config{})
+			sc.send(400_000) // more than any window: there is always something to send
+			sc.take()
+			sc.here = p
+			frame := sc.sealed(ping)
+			sc.deliver(frame)
+			sc.advance(2 * time.Second)
+			sent, challenges := 0, 0
+			for _, f := range sc.take() {
+				if f.to != sc.here {
+					continue
+				}
+				if f.size > baseMTU {
+					t.Errorf("a datagram of %d bytes", f.size)
+				}
+				if len(f.chunks) == 1 && f.has(wire.TypePathChallenge) {
+					challenges++
+					continue
+				}
+				sent += f.size
+			}
+			if sent > 3*len(frame)+baseMTU || challenges > overdrawnMax {
+				t.Errorf("%d bytes and %d challenges for one frame of %d", sent, challenges, len(frame))
+			}
+		})
 	}
 }
 
