@@ -170,7 +170,7 @@ func TestUnprovedAddressGetsThreeTimesWhatItSent(t *testing.T) {
 				}
 				sent += f.size
 			}
-			if sent > 3*len(frame)+baseMTU || challenges > overdrawnMax {
+			if sent > 3*len(frame)+overrunMax || challenges > overdrawnMax {
 				t.Errorf("%d bytes and %d challenges for one frame of %d", sent, challenges, len(frame))
 			}
 		})
