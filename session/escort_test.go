@@ -45,7 +45,7 @@ func TestFailoverIsHardlyHeard(t *testing.T) {
 	}{{"both ways", true, true, 0}, {"one way", true, false, 0}, {"other way", false, true, 0}, {"lossy", true, true, 0.05}} {
 		t.Run(c.name, func(t *testing.T) {
 			var worst time.Duration
-			eachSeed(t, 0.5, func(w *world) {
+			eachSeed(t, 0.1, func(w *world) {
 				a, b := w.pair(wiretest.Link{Delay: 30 * time.Millisecond})
 				onA, onB := w.relay(a, b, wiretest.Link{Delay: 60 * time.Millisecond})
 				sa, sb := w.connect(a, b)
@@ -212,7 +212,7 @@ func TestOutageEndsUnannounced(t *testing.T) {
 				limit = 50 * time.Millisecond // 20 ms, and one way
 			}
 			var worst time.Duration
-			eachSeed(t, 0.25, func(w *world) {
+			eachSeed(t, 0.1, func(w *world) {
 				l := wiretest.Link{Delay: 30 * time.Millisecond}
 				a, b := w.pair(l)
 				onA, onB := w.relay(a, b, l)
@@ -253,7 +253,7 @@ func TestOutageEndsUnannounced(t *testing.T) {
 // Messages with short deadlines are fresh when they arrive, however long the
 // outage was.
 func TestOutageLeavesNothingStale(t *testing.T) {
-	eachSeed(t, 0.25, func(w *world) {
+	eachSeed(t, 0.1, func(w *world) {
 		l := wiretest.Link{Delay: 30 * time.Millisecond}
 		a, b := w.pair(l)
 		sa, _ := w.connect(a, b)
