@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/seed-67dce94e/holdfast/node/reach"
 	"github.com/seed-67dce94e/holdfast/session"
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // A Status is a snapshot of a node, ready for JSON.
@@ -16,6 +17,9 @@ type Status struct {
 	ID        PeerID           `json:"id"`
 	Addresses []netip.AddrPort `json:"addresses"` // of the local sockets, on each interface that peers may reach
 	Reflexive []netip.AddrPort `json:"reflexive"` // as servers see the node
+	NAT       wire.NAT         `json:"nat"`       // before the node, as peers are told
+	Public    Verdict          `json:"public"`    // there is none
+	Surveyed  bool             `json:"surveyed"`  // until it is true, more is being found out about it
 	Servers   []ServerStatus   `json:"servers"`
 	Peers     []PeerStatus     `json:"peers"`
 	Socket    SocketStatus     `json:"socket"`
@@ -116,6 +120,8 @@ func (s *shard) addStatus(st *Status) {
 func (r *rendezvous) addStatus(st *Status) {
 	st.Socket.RelayDropped = r.dropped
 	st.Reflexive = append(st.Reflexive, r.client.Reflexive()...)
+	f := r.client.Findings()
+	st.NAT, st.Public, st.Surveyed = f.NAT, f.Public, f.Done
 	for i := range r.client.Servers() {
 		server := r.client.Server(i)
 		row := ServerStatus{
