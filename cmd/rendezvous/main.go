@@ -26,11 +26,20 @@ it proves to have, and its address. The key file is the server's identity: keep
 it, or every node has to be told anew. The server holds nothing else on disk. It
 cannot read or forge what it relays.
 
-Open the UDP port to the world. On an interrupt or SIGTERM the server tells its
-nodes and leaves; sessions that are direct do not notice.
+Open these ports to the world:
+
+   UDP 3478            nodes, their introductions and relayed sessions
+   UDP 3479 to 3486    the probe ports, by which nodes find out what their NATs do
+   TCP 3478            a WebSocket, for nodes whose network lets no UDP pass
+   TCP 443             the same over TLS, which passes almost everywhere; it needs a
+                       certificate for the host by whose name nodes know the server
+
+On an interrupt or SIGTERM the server tells its nodes and leaves; sessions that are
+direct do not notice. So restart it when the certificate was renewed.
 
 Examples:
    rendezvous --public-host rendezvous.example
+   rendezvous --public-host rendezvous.example --tls-cert full.pem --tls-key key.pem
    rendezvous --listen 127.0.0.1:3478 --key ./rendezvous.key --verbose`
 
 func command(stdout, stderr io.Writer) *cli.Command {
@@ -45,6 +54,11 @@ func command(stdout, stderr io.Writer) *cli.Command {
 			&cli.StringFlag{Name: "listen", Value: ":3478", Usage: "UDP `ADDRESS` to serve, as host:port", Sources: cli.EnvVars("RENDEZVOUS_LISTEN")},
 			&cli.StringFlag{Name: "key", Usage: "identity `FILE`, made if absent (default: in the user's state directory)", Sources: cli.EnvVars("RENDEZVOUS_KEY"), TakesFile: true},
 			&cli.StringFlag{Name: "public-host", Usage: "`HOST` that nodes reach the server by: a DNS name or an address", Sources: cli.EnvVars("RENDEZVOUS_PUBLIC_HOST")},
+			&cli.IntFlag{Name: "probe-ports", Value: 8, Usage: "answer on `N` more UDP ports, those after the server's own; 0 for none", Sources: cli.EnvVars("RENDEZVOUS_PROBE_PORTS")},
+			&cli.StringFlag{Name: "websocket", Usage: "TCP `ADDRESS` for nodes without UDP, - for none; they look for it at the UDP address (default: there)", Sources: cli.EnvVars("RENDEZVOUS_WEBSOCKET")},
+			&cli.StringFlag{Name: "tls-cert", Usage: "PEM `FILE` with the certificate and those that vouch for it", Sources: cli.EnvVars("RENDEZVOUS_TLS_CERT"), TakesFile: true},
+			&cli.StringFlag{Name: "tls-key", Usage: "PEM `FILE` with the certificate's private key", Sources: cli.EnvVars("RENDEZVOUS_TLS_KEY"), TakesFile: true},
+			&cli.StringFlag{Name: "tls-listen", Value: ":443", Usage: "TCP `ADDRESS` for TLS; nodes look for it on port 443", Sources: cli.EnvVars("RENDEZVOUS_TLS_LISTEN")},
 			&cli.BoolFlag{Name: "json", Usage: "print and log JSON"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log registrations and introductions"},
 		},
@@ -60,13 +74,14 @@ func command(stdout, stderr io.Writer) *cli.Command {
 
 // serve runs the server until ctx ends, and then lets it take its leave.
 func serve(ctx context.Context, cmd *cli.Command, stdout io.Writer, log *logrus.Logger) (err error) {
-	key, err := program.Key(cmd.String("key"), "rendezvous.key")
+	cfg, err := configure(cmd)
 	if err != nil {
 		return err
 	}
-	s, err := rendezvous.Listen(&rendezvous.Config{Addr: cmd.String("listen"), Key: key, Logger: log})
+	cfg.Logger = log
+	s, err := rendezvous.Listen(cfg)
 	if err != nil {
-		return program.HintListen(err, cmd.String("listen"))
+		return hintListen(err, cfg)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	shown, err := public(s, cmd.String("public-host"), log)

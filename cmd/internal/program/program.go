@@ -99,7 +99,7 @@ func report(w io.Writer, name string, err error) {
 // from, which means nothing to the person in front of the program.
 func Plain(err error) string {
 	text := err.Error()
-	for _, pkg := range []string{"node: ", "session: ", "wire: "} {
+	for _, pkg := range []string{"node: ", "session: ", "wire: ", "rendezvous: "} {
 		text = strings.TrimPrefix(text, pkg)
 	}
 	return text
