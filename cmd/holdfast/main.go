@@ -22,6 +22,8 @@ Examples:
    holdfast demo
    holdfast echo --server hf1...@rendezvous.example:3478
    holdfast ping --until-direct hft1...
+   holdfast doctor
+   holdfast why hft1...
    holdfast receive --dir ~/Downloads
    holdfast send photo.jpg hft1...`
 
@@ -40,6 +42,8 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			&cli.StringSliceFlag{Name: "server", Aliases: []string{"s"}, Usage: "rendezvous `SERVER` (hf1...@host:port); may be repeated", Sources: cli.EnvVars("HOLDFAST_RENDEZVOUS")},
 			&cli.StringFlag{Name: "key", Usage: "identity `FILE`, made if absent (default: in the user's state directory)", Sources: cli.EnvVars("HOLDFAST_KEY"), TakesFile: true},
 			&cli.StringFlag{Name: "listen", Usage: "UDP `ADDRESS` to use, as host:port (default: any port)"},
+			&cli.BoolFlag{Name: "relay-only", Usage: "tell peers no address, and reach them through servers' relays alone", Sources: cli.EnvVars("HOLDFAST_RELAY_ONLY")},
+			&cli.BoolFlag{Name: "search", Usage: "search all ports for a peer whose NAT picks them at random, if it does too", Sources: cli.EnvVars("HOLDFAST_SEARCH")},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON object a line"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log what happens to standard error"},
 		},
@@ -48,10 +52,14 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			idVerb(streams),
 			echoVerb(streams),
 			pingVerb(streams),
+			whyVerb(streams),
+			pathsVerb(streams),
 			chatVerb(streams),
 			sendVerb(streams),
 			receiveVerb(streams),
 			statusVerb(streams),
+			doctorVerb(streams),
+			labVerb(streams),
 		},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if cmd.Args().Present() {

@@ -30,49 +30,30 @@ func pingVerb(s streams) *cli.Command {
 }
 
 func ping(ctx context.Context, cmd *cli.Command, r *run) error {
-	peer, err := parsePeer(cmd.Args().First())
-	if err != nil {
-		return err
-	}
 	if cmd.Int("count") < 0 || cmd.Duration("interval") <= 0 || cmd.Duration("timeout") <= 0 {
 		return program.Misused("ping: --count must not be negative; --interval and --timeout must be positive")
 	}
-	key, err := r.guest()
-	if err != nil {
-		return err
-	}
-	if err := r.mayCall(key, peer); err != nil {
-		return err
-	}
 	p := &pinger{
-		run:         r,
 		count:       cmd.Int("count"),
 		untilDirect: cmd.Bool("until-direct"),
 		interval:    cmd.Duration("interval"),
 		timeout:     cmd.Duration("timeout"),
 		upgraded:    make(chan struct{}, 1),
 	}
-	n, err := r.node(key, &node.Trace{PathChanged: p.pathChanged})
-	if err != nil {
+	var err error
+	if p.look, err = r.lookAt(ctx, cmd, &node.Trace{PathChanged: p.pathChanged}); err != nil {
 		return err
 	}
-	defer n.Close()
-	if err := r.online(ctx, n); err != nil {
+	defer p.close()
+	if err := p.open(ctx, echoService); err != nil {
 		return err
 	}
-	p.start = time.Now()
-	if p.conn, err = r.call(ctx, n, peer, echoService); err != nil {
-		return err
-	}
-	defer p.conn.Close()
 	return p.loop(ctx)
 }
 
 // A pinger sends pings one after the other and adds up what came back.
 type pinger struct {
-	*run
-	conn        *node.Conn
-	start       time.Time // of the dial
+	*look
 	count       int
 	untilDirect bool
 	interval    time.Duration
@@ -103,9 +84,17 @@ func (p *pinger) loop(ctx context.Context) error {
 	case p.received == 0:
 		return program.Hint(errors.New("no ping was answered"), "does the other side run \"holdfast echo\"?")
 	case p.untilDirect && p.directAfter.Load() == 0:
-		return program.Hint(errors.New("no direct path was found"), "the pings went through the relay; a NAT with address-dependent mapping on both sides allows nothing else")
+		return notDirect(p.conn.Explain(ctx))
 	}
 	return nil
+}
+
+// notDirect is the error of a search for a direct path that ended without one.
+func notDirect(e node.Explanation) error {
+	if e.Cause == node.CauseNone {
+		return program.Hint(errors.New("no direct path was found yet"), "let it ping longer, or look at \"holdfast why\"")
+	}
+	return program.Hint(fmt.Errorf("no direct path was found: %s", e.Why), "%s", e.Advice)
 }
 
 func (p *pinger) done(ctx context.Context) bool {

@@ -40,6 +40,9 @@ type run struct {
 	keyFile string
 	listen  string
 	json    bool
+
+	relayOnly bool
+	search    bool
 }
 
 func newRun(s streams, cmd *cli.Command) *run {
@@ -52,6 +55,9 @@ func newRun(s streams, cmd *cli.Command) *run {
 		keyFile: cmd.String("key"),
 		listen:  cmd.String("listen"),
 		json:    asJSON,
+
+		relayOnly: cmd.Bool("relay-only"),
+		search:    cmd.Bool("search"),
 	}
 }
 
@@ -94,6 +100,8 @@ func (r *run) node(key node.Key, trace *node.Trace) (*node.Node, error) {
 		App:        appName,
 		Addr:       r.listen,
 		Rendezvous: r.servers,
+		RelayOnly:  r.relayOnly,
+		Search:     r.search,
 		Trace:      trace,
 		Logger:     r.log,
 	})
@@ -112,10 +120,14 @@ func (r *run) online(ctx context.Context, n *node.Node) error {
 	defer cancel()
 	err := n.WaitOnline(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return program.Hint(errors.New("no rendezvous server answers"+troubles(n.Status().Servers)),
-			"is the server running, its UDP port open, and --server the line that it prints?")
+		return noServer(n.Status().Servers)
 	}
 	return err
+}
+
+func noServer(servers []node.ServerStatus) error {
+	return program.Hint(errors.New("no rendezvous server answers"+troubles(servers)),
+		"is the server running, its UDP port open, and --server the line that it prints?")
 }
 
 // troubles says of each server why it was not reached.

@@ -21,6 +21,7 @@ const (
 	echoService service = "echo"
 	chatService service = "chat"
 	fileService service = "file"
+	lookService service = "look" // that of callers who only look at the way there: every verb that listens offers it
 )
 
 // Channels of every service.
@@ -58,6 +59,8 @@ func (r *run) mayCall(key node.Key, peer node.Ticket) error {
 		return program.Hint(errors.New("PEER is yourself: both sides use the same key"), "give one of the two another identity, as in --key ./other.key")
 	case len(r.servers) == 0 && len(peer.Servers) == 0 && len(peer.Addrs) == 0:
 		return program.Misused("a peer ID alone does not say where the peer is: add --server, or use the ticket that the peer prints")
+	case r.relayOnly && len(r.servers) == 0 && len(peer.Servers) == 0:
+		return program.Misused("--relay-only needs a server to relay: add --server, or use a ticket that names one")
 	}
 	return nil
 }
@@ -101,38 +104,53 @@ func (r *run) serve(ctx context.Context, n *node.Node, s service, handle func(co
 			return err
 		}
 		handlers.Go(func() {
-			if err := greet(ctx, c, s); err != nil {
+			asked, err := greet(ctx, c, s)
+			switch {
+			case err != nil:
 				r.log.WithField("peer", c.Peer().Short()).WithError(err).Warn("refused a session")
 				return
+			case asked == lookService:
+				r.log.WithField("peer", c.Peer().Short()).Info("a peer looks at the way here")
+				untilLeft(ctx, c)
+			default:
+				handle(ctx, c)
 			}
-			handle(ctx, c)
 			c.Close()
 		})
 	}
 }
 
-// greet reads the caller's hello and closes the session if it asks for another
-// service.
-func greet(ctx context.Context, c *node.Conn, s service) error {
+// untilLeft waits until the peer has left.
+func untilLeft(ctx context.Context, c *node.Conn) {
+	select {
+	case <-c.Done():
+	case <-ctx.Done():
+	}
+}
+
+// greet reads the caller's hello and closes the session if it asks for a service
+// that is not offered.
+func greet(ctx context.Context, c *node.Conn, offered service) (asked service, err error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
 	m, err := c.Channel(helloChannel, nil).Recv(ctx)
 	if err != nil {
 		c.Close()
-		return err
+		return "", err
 	}
-	if service(m.Data) != s {
-		c.CloseWith(closeWrongService, fmt.Sprintf("this peer offers %s", s))
-		return fmt.Errorf("the peer asked for %q, not %q", program.Printable(string(m.Data)), s)
+	asked = service(m.Data)
+	if asked != offered && asked != lookService {
+		c.CloseWith(closeWrongService, fmt.Sprintf("this peer offers %s", offered))
+		return "", fmt.Errorf("the peer asked for %q, not %q", program.Printable(string(asked)), offered)
 	}
-	return nil
+	return asked, nil
 }
 
 // ended turns the end of a session into the error of a verb: none if the peer
-// was done.
+// was done, or its program has ended.
 func ended(err error) error {
 	if c, ok := errors.AsType[*node.CloseError](err); ok && c.Remote {
-		if c.Code == closeDone {
+		if c.Code == closeDone || c.Code == node.CodeGoodbye {
 			return nil
 		}
 		return fmt.Errorf("the peer closed the session: %s", program.Printable(c.Reason))
@@ -155,7 +173,7 @@ func (o online) String() string {
 
 // announce waits until the node can be found, and prints its ticket.
 func (r *run) announce(ctx context.Context, n *node.Node, invite string) error {
-	t := ticket(n)
+	t := r.ticket(n)
 	if len(t.Servers) == 0 && len(t.Addrs) == 0 {
 		return program.Misused("nobody could find this node: add --server, or --listen with an address of this machine")
 	}
@@ -167,9 +185,12 @@ func (r *run) announce(ctx context.Context, n *node.Node, invite string) error {
 }
 
 // ticket returns the node's ticket, with the addresses it was bound to if it was
-// bound to any in particular.
-func ticket(n *node.Node) node.Ticket {
+// bound to any in particular and peers may know them.
+func (r *run) ticket(n *node.Node) node.Ticket {
 	t := n.Ticket()
+	if r.relayOnly {
+		return t
+	}
 	if addr := n.LocalAddr(); len(t.Addrs) == 0 && addr.IsValid() && !addr.Addr().IsUnspecified() {
 		t.Addrs = append(t.Addrs, addr)
 	}

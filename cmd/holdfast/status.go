@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/node"
@@ -13,7 +12,7 @@ import (
 func statusVerb(s streams) *cli.Command {
 	return &cli.Command{
 		Name:   "status",
-		Usage:  "show this machine's addresses, as it and the rendezvous servers see them",
+		Usage:  "show this machine's addresses and NAT, as it and the rendezvous servers see them",
 		Action: verb(s, 0, 0, status),
 	}
 }
@@ -34,9 +33,36 @@ func status(ctx context.Context, _ *cli.Command, r *run) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	st := n.Status()
+	st := surveyed(ctx, n)
 	r.print.result(statusReport{"status", st})
 	return err
+}
+
+// Waiting for the survey of the NAT, which a server without probe ports never
+// lets come to an end.
+const (
+	surveyTimeout = 2 * time.Second
+	surveyTick    = 20 * time.Millisecond
+)
+
+// surveyed returns the status of the node once it has looked at its NAT, or looks
+// for too long.
+func surveyed(ctx context.Context, n *node.Node) node.Status {
+	ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
+	defer cancel()
+	tick := time.NewTicker(surveyTick)
+	defer tick.Stop()
+	for {
+		st := n.Status()
+		if st.Surveyed || !reachedAny(st.Servers) {
+			return st
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return st
+		}
+	}
 }
 
 type statusReport struct {
@@ -45,23 +71,42 @@ type statusReport struct {
 }
 
 func (s statusReport) String() string {
-	var b strings.Builder
-	row := func(name string, values ...string) { fmt.Fprintf(&b, "%-10s %s\n", name, strings.Join(values, ", ")) }
-	row("addresses", texts(s.Addresses)...)
-	row("public", texts(s.Reflexive)...)
+	var l lines
+	l.row("addresses", texts(s.Addresses)...)
+	l.row("seen as", texts(s.Reflexive)...)
+	l.row("NAT", natFacts(s.Status)...)
 	if len(s.Servers) == 0 {
-		row("server", "none: name one with --server or HOLDFAST_RENDEZVOUS")
+		l.row("server", "none: name one with --server or HOLDFAST_RENDEZVOUS")
 	}
 	for _, srv := range s.Servers {
-		facts := []string{srv.Addr, srv.State.String()}
-		if srv.State == node.ServerRegistered {
-			facts = append(facts, srv.RTT.Round(100*time.Microsecond).String(), "sees "+srv.Observed.String())
-		} else if srv.Error != "" {
-			facts = append(facts, trouble(srv))
-		}
-		row("server", facts...)
+		l.row("server", serverFacts(srv)...)
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	return l.text()
+}
+
+// natFacts says what is known of the NAT before the node.
+func natFacts(s node.Status) []string {
+	switch {
+	case !s.Surveyed:
+		return []string{"unknown"}
+	case s.Public == node.Yes:
+		return append([]string{"none"}, natWords(s.NAT)[1:]...) // there is no mapping to speak of
+	}
+	return natWords(s.NAT)
+}
+
+// serverFacts says what is known of a server.
+func serverFacts(s node.ServerStatus) []string {
+	facts := []string{s.Addr, s.State.String()}
+	switch {
+	case s.State == node.ServerRegistered && s.Observed.IsValid():
+		return append(facts, brief(s.RTT)+" round trip", "sees "+s.Observed.String())
+	case s.State == node.ServerRegistered:
+		return append(facts, brief(s.RTT)+" round trip", "over a WebSocket")
+	case s.Error != "":
+		return append(facts, trouble(s))
+	}
+	return facts
 }
 
 func texts[T fmt.Stringer](values []T) []string {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/seed-67dce94e/holdfast/node"
-	"golang.org/x/term"
 )
 
 // A file travels on the data channel as an offer, its bytes in messages of at
@@ -87,11 +86,9 @@ func recvJSON(ctx context.Context, ch *node.Channel, v any) error {
 
 // progress shows a bar on w if a person is watching there.
 func progress(w io.Writer, size int64, what string, quiet bool) *progressbar.ProgressBar {
-	f, ok := w.(interface{ Fd() uintptr })
-	visible := ok && !quiet && term.IsTerminal(int(f.Fd()))
 	return progressbar.NewOptions64(size,
 		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetVisibility(visible),
+		progressbar.OptionSetVisibility(watched(w) && !quiet),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowBytes(true),
 		progressbar.OptionUseIECUnits(true),

@@ -42,6 +42,14 @@ func TestMisuseExitsWithTwoAndSaysWhy(t *testing.T) {
 		{"ping photo.jpg", "neither a ticket"},
 		{"echo --server nonsense", "--server"},
 		{"echo", "add --server"},
+		{"why", "want PEER"},
+		{"why --wait -1s " + id, "--wait"},
+		{"why " + id, "add --server"},
+		{"paths --wait -1s " + id, "--wait"},
+		{"doctor now", "unexpected argument"},
+		{"lab --pair linux", "two kinds"},
+		{"lab --pair linux,windows", "port-restricted"},
+		{"lab --jobs 0", "--jobs"},
 	} {
 		stdout, stderr, code := runToEnd(t, holdfast(t, strings.Fields(tt.args)...))
 		if code != 2 || !strings.Contains(stderr, "holdfast: error: ") || !strings.Contains(stderr, tt.want) {
@@ -154,12 +162,19 @@ func TestTicketAloneIsEnoughWithoutAServer(t *testing.T) {
 	}
 }
 
+// A server that has just started gives peers 10 s to come back to it.
 func TestAbsentPeerIsReportedWithAHint(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
+	why := start(t, holdfast(t, "why", "--json", "--listen", "127.0.0.1:0", "--server", server.addr, somebody(t)))
 	stdout, stderr, code := runToEnd(t, holdfast(t, "ping", "--listen", "127.0.0.1:0", "--server", server.addr, somebody(t)))
 	if code != 1 || !strings.Contains(stderr, "not registered") || !strings.Contains(stderr, "holdfast: hint: ") || stdout != "" {
 		t.Errorf("exit %d, want 1, an error and a hint\n%s%s", code, stdout, stderr)
+	}
+	var e explained
+	why.await("why", &e)
+	if code := why.wait(); code != 0 || e.Cause != "peer-absent" || e.Path != nil || e.Unreached == "" || e.Remote.Known {
+		t.Errorf("why: exit %d, %+v: want an absent peer to be explained", code, e)
 	}
 }
 
