@@ -75,7 +75,9 @@ func (n *Node) Diagnose(ctx context.Context) Diagnosis {
 		default:
 		}
 		d.PortMap = n.portMapStatus()
-		d.Complete = measured && d.lifetimeKnown() && d.TCP != Undecided || d.NAT.Has(wire.NATNoUDP) && d.TCP != Undecided && time.Since(begun) > offlinePatience
+		// Without a server, or without UDP to it, there is nothing to wait for.
+		alone := d.UDP != Yes && time.Since(begun) > offlinePatience
+		d.Complete = (alone || measured && d.lifetimeKnown()) && d.TCP != Undecided
 		if d.Complete || ctx.Err() != nil || n.isClosing() {
 			d.judge()
 			return d

@@ -30,6 +30,7 @@ const (
 	CauseSearchOff  = reach.CauseSearchOff  // one side's cannot without a search, which is switched off
 	CauseNotFound   = reach.CauseNotFound   // one side's port was looked for and not found
 	CauseUnanswered = reach.CauseUnanswered // everything was tried, and nothing came back
+	CauseTrying     = reach.CauseTrying     // nothing stands in the way, but they have not met yet
 )
 
 // An Explanation says how a peer is reached, and why not directly if it is not.

@@ -137,7 +137,11 @@ func (s *shard) sent(now session.Time, n int) {
 func (s *shard) followUp(now session.Time) bool {
 	made := len(s.refused) > 0
 	for i, c := range s.refused {
-		c.sess.Close(now, CodeBusy, "too many sessions wait to be accepted")
+		if s.node.isClosing() {
+			c.sess.Close(now, CodeGoodbye, goodbye)
+		} else {
+			c.sess.Close(now, CodeBusy, "too many sessions wait to be accepted")
+		}
 		s.refused[i] = nil
 	}
 	s.refused = s.refused[:0]

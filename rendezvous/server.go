@@ -55,6 +55,9 @@ func Listen(cfg *Config) (*Server, error) {
 	if c.PacketConn == nil {
 		s.prober = listenProbes(listenProbe(&c, own.Addr()), own.Port(), c.ProbePorts, s.now)
 		s.hub.probes = uint8(len(s.prober.ports))
+		if got := len(s.prober.ports); got < c.ProbePorts {
+			s.log.Warnf("rendezvous: only %d of the %d UDP ports after %d are free: nodes will know less of their NATs", got, c.ProbePorts, own.Port())
+		}
 	}
 	s.hub.stunPort = own.Port()
 	if s.streams, err = listenStreams(&c, s.node); err != nil {

@@ -24,11 +24,12 @@ const (
 	CauseSearchOff               // one side's cannot without a search, which a side has not switched on
 	CauseNotFound                // one side's port was looked for and not found
 	CauseUnanswered              // everything was tried, and nothing came back: a firewall, most likely
+	CauseTrying                  // nothing stands in the way, but they have not met yet
 )
 
 var causeNames = [...]string{
 	"none", "no-server", "peer-absent", "relay-only", "udp-blocked", "no-common-family", "no-hairpin", "both-nats-hard",
-	"search-off", "port-not-found", "no-answer",
+	"search-off", "port-not-found", "no-answer", "still-trying",
 }
 
 // String returns a name for programs, such as "udp-blocked".
@@ -120,6 +121,8 @@ func (a *Attempt) explain() (Cause, Party) {
 	mine, theirs := hardnessOf(&a.Local), hardnessOf(&a.Remote)
 	hard := whose(mine != easy, theirs != easy)
 	switch {
+	case !a.Ended && a.Round == 0 && techniqueFor(&a.Local, &a.Remote, 0) != TechniqueNone:
+		return CauseTrying, Nobody
 	case hard == Nobody, portFree(&a.Local, &a.Remote):
 		return CauseUnanswered, BothSides
 	case techniques[mine][theirs] == TechniqueNone:
@@ -178,6 +181,7 @@ var remedies = [...]string{
 	CauseSearchOff:  "switch on the search on both sides (--search), or port mapping (UPnP, NAT-PMP or PCP) in either router",
 	CauseNotFound:   "it is tried again by itself; port mapping (UPnP, NAT-PMP or PCP) in either router, or IPv6, needs no luck",
 	CauseUnanswered: "let UDP to and from other hosts pass in the firewall of either side",
+	CauseTrying:     "wait a few seconds",
 }
 
 // Remedy returns what the user can do about a cause, in plain words.
@@ -200,6 +204,7 @@ var causeTexts = [...]string{
 	CauseSearchOff:  "a NAT gives each destination another port at random and the other side lets in known ports alone; searching for the port is switched off",
 	CauseNotFound:   "a NAT gives each destination another port, which was searched for and not found yet",
 	CauseUnanswered: "probes were sent to all addresses and none was answered: a firewall drops them, most likely",
+	CauseTrying:     "the two are looking for each other at this moment",
 }
 
 // Text returns the cause in plain words.

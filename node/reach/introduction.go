@@ -187,6 +187,9 @@ func (c *Client) filterIntroductions(keep func(*introduction) bool) {
 
 // over gives back what an introduction has used.
 func (c *Client) over(in *introduction) {
+	if in.report != nil {
+		in.report.Ended = true
+	}
 	c.closeSockets(in.me.links)
 	in.me.links = nil
 	if in.volley.guesses() {

@@ -22,6 +22,7 @@ type Attempt struct {
 	Guesses       int              // datagrams to ports that were guessed
 	Err           error            // why a server did not introduce the two
 	Started       bool             // a server gave the order to begin
+	Ended         bool             // nothing more comes of it
 }
 
 // A Tried is a candidate of the peer and what became of it.
@@ -109,7 +110,7 @@ func (c *Client) noteCandidate(in *introduction, candidate wire.Candidate, allow
 
 func (c *Client) refusedReport(in *introduction, err error) {
 	c.note(in)
-	in.report.Err = err
+	in.report.Err, in.report.Ended = err, true
 }
 
 // PathUp reports that the peer has answered at an address.
