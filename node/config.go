@@ -22,7 +22,8 @@ type Config struct {
 	// Addr is the UDP address to bind, as host:port. If the host is empty, all
 	// addresses of both families; if the port is 0, any. If empty, ":0".
 	Addr string
-	// PacketConn, if not nil, is the socket to use in place of Addr. The node
+	// PacketConn, if not nil, is the socket to use in place of Addr, and all of the
+	// network that the node uses: it opens no other socket and no stream. The node
 	// closes it.
 	PacketConn net.PacketConn
 	// Stack, if not nil, is where sockets and addresses come from in place of the

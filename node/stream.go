@@ -160,6 +160,9 @@ type serverStream struct {
 // is locked.
 func (r *rendezvous) wantStream(now session.Time, l *serverLink) {
 	t := &l.stream
+	if r.shard.node.cfg.PacketConn != nil {
+		return // it is all the network that the node was given
+	}
 	if t.link != 0 || t.dialing || t.next > now || l.sess == nil {
 		return
 	}
