@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -345,6 +346,85 @@ func TestEstablishedSessionSurvivesChangesOfNetworkThatCutIt(t *testing.T) {
 	l.startServer()
 	talk.directAgain("server back")
 	talk.finish()
+}
+
+var (
+	carrierAge  = flag.Duration("carrier-age", 10*time.Second, "after which a carrier drops a mapping")
+	carrierTime = flag.Duration("carrier-time", 40*time.Second, "for how long two hosts talk over that carrier")
+	suspendTime = flag.Duration("suspend", 30*time.Second, "for how long a node is suspended")
+)
+
+// A carrier's NAT drops every mapping some time after it was made, used or not.
+func TestEstablishedSessionSurvivesChangesOfNetworkByItsCarrier(t *testing.T) {
+	netnstest.Require(t)
+	l := newNATLab(t, netnstest.CGNPortRestricted, netnstest.PortRestricted)
+	if err := l.alice.home.Carrier().ExpireMappings(*carrierAge); err != nil {
+		t.Fatal(err)
+	}
+	talk := l.talk()
+	talk.direct()
+	talk.mark()
+	time.Sleep(*carrierTime)
+	gap := talk.mark()
+	t.Logf("mappings dropped after %v, for %v: silent for %v at most", *carrierAge, *carrierTime, gap)
+	if gap > 500*time.Millisecond {
+		t.Errorf("silent for %v, want at most 500ms", gap)
+	}
+	talk.finish()
+}
+
+// A process that is stopped is what a suspended machine is to everybody else: its
+// mappings are gone, and perhaps its registration.
+func TestPeerBehindNATsIsReachableSoonAfterItWakes(t *testing.T) {
+	netnstest.Require(t)
+	l := newNATLab(t, netnstest.PortRestricted, netnstest.PortRestricted)
+	if err := l.bob.home.Timeouts(10*time.Second, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	sleeper := start(t, l.holdfast(l.bob, "echo"))
+	ticket := ticketOf(sleeper)
+	if err := sleeper.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(*suspendTime)
+	if err := sleeper.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	woke := time.Now()
+	for {
+		p := start(t, l.holdfast(l.alice, "ping", "--count", "1", "--timeout", "500ms", ticket))
+		if p.wait() == 0 {
+			break
+		}
+		if time.Since(woke) > 20*time.Second {
+			t.Fatal("not reachable any more")
+		}
+	}
+	took := time.Since(woke)
+	t.Logf("suspended for %v, reachable %v after it woke", *suspendTime, took)
+	if took > 2*time.Second {
+		t.Errorf("reachable %v after it woke, want at most 2s", took)
+	}
+}
+
+// Two hosts behind one NAT meet inside, whether or not it turns packets around.
+func TestPeersBehindNATsOfOneHomeMeetInside(t *testing.T) {
+	netnstest.Require(t)
+	for _, kind := range []netnstest.Kind{netnstest.PortRestricted, netnstest.Hairpin, netnstest.RandomPorts} {
+		t.Run(kind.String(), func(t *testing.T) {
+			l := newEmptyLab(t)
+			home := must(l.internet.Router("home", kind, aliceAddrs[0], uplink))
+			alice := natHost{Host: must(l.internet.Host("a", home))}
+			l.bob = natHost{Host: must(l.internet.Host("b", home))}
+			ticket := ticketOf(start(t, l.holdfast(l.bob, "echo")))
+			l.alice = alice
+			took := l.connect(ticket)
+			t.Logf("direct after %v", took)
+			if took > directWithin {
+				t.Errorf("direct after %v, want at most %v", took, directWithin)
+			}
+		})
+	}
 }
 
 // A conversation is a session between two labPeers.
