@@ -105,7 +105,9 @@ func (l *natLab) startServer() {
 	l.server = awaitServer(start(l.t, isolate(l.t, cmd)))
 }
 
-func (l *natLab) context() context.Context { return deadlineIn(l.t, 10*time.Minute) }
+func (l *natLab) context() context.Context {
+	return deadlineIn(l.t, 10*time.Minute+*carrierTime+*suspendTime)
+}
 
 // holdfast returns the command on a host.
 func (l *natLab) holdfast(h natHost, args ...string) *exec.Cmd {
