@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,6 +101,15 @@ func finish(t *testing.T, talks []*talk) {
 	}
 }
 
+// shorter is d, or a part of it under the race detector: that fails now and then
+// in a bubble with very many timers (golang/go#78156).
+func shorter(d time.Duration) time.Duration {
+	if raceDetector {
+		return d / 5
+	}
+	return d
+}
+
 func eventually(d time.Duration, ok func() bool) bool {
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if ok() {
@@ -139,7 +149,7 @@ func TestCarrierThatDropsMappingsEveryMinute(t *testing.T) {
 				k := talks(t, ab, ba, 50*time.Millisecond)
 				time.Sleep(time.Second)
 				gap(k)
-				time.Sleep(10 * time.Minute)
+				time.Sleep(shorter(10 * time.Minute))
 				if g := gap(k); g > 500*time.Millisecond {
 					t.Errorf("silent for %v", g)
 				} else {
@@ -282,11 +292,11 @@ func TestBothSidesHardToReachAtOnce(t *testing.T) {
 func TestRelayOnlyNodeIsNotFound(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *World) {
 		a, b := w.add(t, Public, &node.Config{RelayOnly: true}), w.add(t, FullCone, nil)
-		got := 0
+		var got atomic.Int64
 		w.Net.Do(func(net *wiretest.Net) {
 			net.Tap = func(_ time.Duration, from, to netip.AddrPort, _ []byte) {
 				if from.Addr() == b.Router.External() && to.Addr() == a.Host.Addrs()[0] || to.Addr() == b.Router.External() && from.Addr() == a.Host.Addrs()[0] {
-					got++
+					got.Add(1)
 				}
 			}
 		})
@@ -294,8 +304,8 @@ func TestRelayOnlyNodeIsNotFound(t *testing.T) {
 		k := talks(t, ab, ba, 50*time.Millisecond)
 		time.Sleep(2 * time.Minute)
 		finish(t, k)
-		if got > 0 || ab.Path().Kind != node.Relayed || ba.Path().Kind != node.Relayed {
-			t.Errorf("%d datagrams went directly; paths %v and %v", got, ab.Path(), ba.Path())
+		if got.Load() > 0 || ab.Path().Kind != node.Relayed || ba.Path().Kind != node.Relayed {
+			t.Errorf("%d datagrams went directly; paths %v and %v", got.Load(), ab.Path(), ba.Path())
 		}
 		for _, c := range []*node.Conn{ab, ba} {
 			if x := c.Explain(t.Context()); x.Cause != node.CauseRelayOnly {

@@ -17,6 +17,9 @@ var seed = flag.Uint64("seed", 1, "decides what the pretend networks do")
 func TestEachPairComesToWhatItMust(t *testing.T) {
 	for a := range kinds {
 		for b := range kinds {
+			if raceDetector && b > a {
+				continue // to save time: who dials makes no difference to races
+			}
 			p := Pair{a, b}
 			t.Run(fmt.Sprintf("%v,%v", a, b), func(t *testing.T) {
 				var r Result

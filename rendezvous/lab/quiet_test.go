@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,13 +65,13 @@ func TestIdleNodeIsQuiet(t *testing.T) {
 			there, here = append(there, ba), append(here, ab)
 		}
 		time.Sleep(10 * time.Minute) // lifetimes are measured, retries are over
-		sent := 0
+		var sent atomic.Int64
 		w.Net.Do(func(*wiretest.Net) {
-			a.Host.Up.Drop = func(time.Duration, []byte) bool { sent++; return false }
+			a.Host.Up.Drop = func(time.Duration, []byte) bool { sent.Add(1); return false }
 		})
 		const minutes = 60
 		time.Sleep(minutes * time.Minute)
-		if perMinute := float64(sent) / minutes; perMinute > 4 {
+		if perMinute := float64(sent.Load()) / minutes; perMinute > 4 {
 			t.Errorf("an idle node sent %.1f datagrams a minute, want at most 4", perMinute)
 		} else {
 			t.Logf("%.2f datagrams a minute", perMinute)
