@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/seed-67dce94e/holdfast/session/clock"
-	"github.com/seed-67dce94e/holdfast/session/limit"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
@@ -37,7 +36,7 @@ type Config struct {
 	Search bool
 }
 
-// Limits. The budget for what a server may make the node do is here too.
+// Limits of what a client holds. What it may cost to meet peers is in budget.go.
 const (
 	MaxServers = 16 // Config.Servers and those added later
 	MaxHosts   = 6  // host addresses told to servers, out of wire.MaxCandidates
@@ -60,7 +59,7 @@ type Client struct {
 
 	servers       []server
 	introductions []*introduction // in the order in which they began
-	probes        limit.Bucket    // of introductions that servers began
+	budget        budget
 	links         linkTable
 	hosts         []Host
 	mapped        netip.AddrPort // granted by a gateway; invalid if none is
@@ -72,7 +71,6 @@ type Client struct {
 	samplings   []*sampling
 	survey      *survey    // of the present network; nil if there was none yet
 	surveyAfter clock.Time // when the next one may begin
-	searching   bool       // an introduction goes through many ports
 	tests       []*lifetimeTest
 	lifetimes   map[network]Lifetime
 	log         logbook
@@ -169,6 +167,7 @@ func (c *Client) SetMapped(now clock.Time, mapped netip.AddrPort) {
 func (c *Client) Moved(now clock.Time) {
 	c.now = now
 	c.seen = nil
+	c.budget.searched = nil
 	c.forgetSurvey()
 	for i := range c.servers {
 		c.servers[i].observed = netip.AddrPort{}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/seed-67dce94e/holdfast/session/clock"
-	"github.com/seed-67dce94e/holdfast/session/limit"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
@@ -26,9 +25,6 @@ const (
 	probeGap        = 2 * time.Millisecond // between the candidates of one peer
 	probeTime       = 1600 * time.Millisecond
 )
-
-// probeRate is how often introductions that servers began may come to probing.
-var probeRate = limit.Rate{PerSecond: 2, Burst: maxInvited}
 
 // A phase says what an introduction waits for.
 //
@@ -56,6 +52,7 @@ type introduction struct {
 	id      uuid.UUID
 	peer    wire.PeerID
 	own     bool // this node asked for it; otherwise a server began it for the peer
+	paid    bool // it has been charged
 	server  int  // that began it
 	fresh   bool
 	phase   phase
@@ -68,6 +65,7 @@ type introduction struct {
 	asks asks
 	me   party
 	it   wire.NAT
+	seen netip.AddrPort // where servers see the peer; invalid if not where it may be probed
 
 	candidates []netip.AddrPort
 	probed     int // of candidates
@@ -192,9 +190,7 @@ func (c *Client) over(in *introduction) {
 	}
 	c.closeSockets(in.me.links)
 	in.me.links = nil
-	if in.volley.guesses() {
-		c.searching = false
-	}
+	c.endSearch(in)
 }
 
 // advance does what is due in an introduction and reports whether it goes on.
@@ -224,7 +220,7 @@ func (c *Client) prepare(in *introduction) {
 	in.phase, in.at = preparing, c.now
 	in.me.nat = c.facts()
 	s := c.survey
-	if s == nil {
+	if s == nil || c.cfg.RelayOnly {
 		return
 	}
 	samples := 0
@@ -236,14 +232,14 @@ func (c *Client) prepare(in *introduction) {
 	case sequential:
 		samples = 3
 	}
-	if samples == 0 {
+	if samples == 0 || !c.affordsFresh(in) {
 		return
 	}
-	in.me.link = c.openSocket()
-	in.me.links = append(in.me.links, in.me.link)
+	link := c.openSocket()
+	in.me.link, in.me.links = link, append(in.me.links, link)
 	in.at = c.now.Add(prepareMax)
-	c.samplePorts(s, in.me.link, samples, func(ports []uint16) {
-		if in.phase != preparing {
+	c.samplePorts(s, link, samples, func(ports []uint16) {
+		if in.phase != preparing || in.me.link != link {
 			return
 		}
 		in.at = c.now

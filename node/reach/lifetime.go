@@ -2,6 +2,7 @@ package reach
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/clock"
@@ -82,8 +83,12 @@ type lifetimeTest struct {
 	after  time.Duration
 	at     clock.Time
 	link   uint32
+	knocks uint32 // the other socket; 0 before at
 	mapped netip.AddrPort
 }
+
+// testsMax bounds the mappings that are left alone at one time.
+const testsMax = 16
 
 // measureLifetime leaves some mappings alone, unless this network's are known.
 func (c *Client) measureLifetime(s *survey) {
@@ -102,27 +107,36 @@ func (c *Client) MeasureLifetime(now clock.Time, after ...time.Duration) {
 }
 
 func (c *Client) measure(s *survey, steps []time.Duration) {
-	for _, after := range steps {
+	for _, after := range steps[:min(len(steps), testsMax-len(c.tests))] {
 		t := &lifetimeTest{survey: s, net: c.network(), after: after, at: clock.Never, link: c.openSocket()}
 		c.tests = append(c.tests, t)
 		c.ask(query{link: t.link, to: s.port(0), done: func(mapped netip.AddrPort, ok bool) {
-			if ok {
-				t.mapped, t.at = mapped, c.now.Add(after)
+			if !ok {
+				c.endTest(t)
+				return
 			}
+			t.mapped, t.at = mapped, c.now.Add(after)
 		}})
 	}
 }
 
 // stopLifetime ends what is being measured, since the network has changed.
 func (c *Client) stopLifetime() {
-	for _, t := range c.tests {
-		c.closeSockets([]uint32{t.link})
+	for _, t := range slices.Clone(c.tests) {
+		c.endTest(t)
 	}
-	c.tests = nil
+}
+
+func (c *Client) endTest(t *lifetimeTest) {
+	c.tests = slices.DeleteFunc(c.tests, func(x *lifetimeTest) bool { return x == t })
+	c.closeSockets([]uint32{t.link})
+	if t.knocks != 0 {
+		c.closeSockets([]uint32{t.knocks})
+	}
 }
 
 func (c *Client) timeoutLifetime() {
-	for _, t := range c.tests {
+	for _, t := range slices.Clone(c.tests) {
 		if t.at <= c.now {
 			t.at = clock.Never
 			c.knock(t)
@@ -133,12 +147,10 @@ func (c *Client) timeoutLifetime() {
 // knock asks the server, from another socket, to send to the mapping (RFC 5780
 // §4.6).
 func (c *Client) knock(t *lifetimeTest) {
-	link := c.openSocket()
-	c.ask(query{link: link, to: t.survey.port(0), port: t.mapped.Port(), via: t.link, done: func(_ netip.AddrPort, ok bool) {
-		c.closeSockets([]uint32{link, t.link})
-		if c.survey == t.survey {
-			c.lifetimeSeen(t, ok)
-		}
+	t.knocks = c.openSocket()
+	c.ask(query{link: t.knocks, to: t.survey.port(0), port: t.mapped.Port(), via: t.link, done: func(_ netip.AddrPort, ok bool) {
+		c.endTest(t)
+		c.lifetimeSeen(t, ok)
 	}})
 }
 

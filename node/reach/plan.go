@@ -3,6 +3,7 @@ package reach
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/wire"
@@ -38,6 +39,12 @@ func (t Technique) String() string {
 
 // MarshalText implements [encoding.TextMarshaler].
 func (t Technique) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// searches reports whether the technique is to be kept from running twice at one
+// time.
+func (t Technique) searches() bool {
+	return t == TechniqueBlock || t == TechniqueGrid || t == TechniqueSearch
+}
 
 // A hardness says how well the port can be told from which a NAT will send to a
 // peer.
@@ -101,10 +108,8 @@ func portFree(a, b *wire.NAT) bool {
 // roundsFor returns how many rounds are worth their packets before a rest.
 func roundsFor(t Technique) int {
 	switch t {
-	case TechniqueNone:
+	case TechniqueNone, TechniqueSearch:
 		return 1
-	case TechniqueSearch:
-		return 2
 	}
 	return 3
 }
@@ -227,9 +232,9 @@ func (p *plan) search(me *side, peer netip.AddrPort, hard bool, sockets int, por
 func (p *plan) grid(me *side, it *wire.NAT, peer netip.AddrPort, counts bool) {
 	if counts {
 		quarter := (it.High - it.Low) / 4 // the block may be smaller than it was taken for
-		aim := netip.AddrPortFrom(peer.Addr(), it.Low+quarter+uint16(me.chance.IntN(int(2*quarter)+1)))
-		for range gridRow {
-			p.guesses = append(p.guesses, shot{me.opens(), aim})
+		aims := guesses(0, peer.Addr(), within(me.chance, it.Low+quarter, it.High-quarter, 1))
+		for range gridRow * len(aims) {
+			p.guesses = append(p.guesses, shot{me.opens(), aims[0].to})
 		}
 		p.openers, p.gap, p.passes = p.guesses, gridPause, gridSockets*gridRow*int(gridGap)/(gridRow*int(gridPause))
 		return
@@ -241,10 +246,14 @@ func (p *plan) grid(me *side, it *wire.NAT, peer netip.AddrPort, counts bool) {
 	p.gap = gridGap
 }
 
-// following lists the ports that a NAT gives out next.
+// following lists the ports that a NAT gives out next. After the last one it
+// begins anew, but not with those below firstUserPort.
 func following(n *wire.NAT, count int) (ports []uint16) {
-	for k := range count {
-		ports = append(ports, max(n.Base+uint16(k+1)*uint16(n.Step), firstUserPort))
+	const span = 1<<16 - firstUserPort
+	at := int(n.Base) - firstUserPort
+	for range count {
+		at = (at + int(n.Step)%span + span) % span
+		ports = append(ports, uint16(firstUserPort+at))
 	}
 	return ports
 }
@@ -260,9 +269,12 @@ func within(r *rand.Rand, low, high uint16, count int) (ports []uint16) {
 	return ports
 }
 
+// guesses lists the shots at those of the ports that may be shot at.
 func guesses(link uint32, ip netip.Addr, ports []uint16) (list []shot) {
 	for _, port := range ports {
-		list = append(list, shot{link, netip.AddrPortFrom(ip, port)})
+		if port >= firstUserPort && !slices.Contains(forbiddenPorts, port) {
+			list = append(list, shot{link, netip.AddrPortFrom(ip, port)})
+		}
 	}
 	return list
 }

@@ -17,7 +17,7 @@ func (c *Client) handleInvite(i int, m *wire.Invite) {
 	if m.Peer == c.cfg.Self {
 		return
 	}
-	if !c.cfg.Known(m.Peer) && !c.cfg.Accepts(m.Peer) || c.findIntroduction(m.ID) != nil || !c.roomForInvited(m.Peer) {
+	if !c.cfg.Known(m.Peer) && !c.cfg.Accepts(m.Peer) || c.taken(m) || !c.roomForInvited(m.Peer) {
 		no := wire.Accept{ID: m.ID, Peer: m.Peer}
 		c.act(Action{Kind: SendControl, Server: i, ID: m.ID, Data: no.Append(nil)})
 		return
@@ -29,10 +29,18 @@ func (c *Client) handleInvite(i int, m *wire.Invite) {
 	c.timeoutIntroductions()
 }
 
+// taken reports whether the ID of an invitation belongs to an introduction that
+// the invitation does not replace. A peer that one server leaves waiting asks
+// another, under the same ID.
+func (c *Client) taken(m *wire.Invite) bool {
+	in := c.findIntroduction(m.ID)
+	return in != nil && (in.own || in.peer != m.Peer || in.phase > awaiting)
+}
+
 // handlePunch takes a server's order to start probing. What it may cause is
 // bounded here and not by trust in the server: for an introduction of our own,
-// once; for those of others, as many as maxInvited and probeRate allow; and
-// always only towards peers that the node has a session with.
+// once; for those of others, as many as maxInvited and the budget allow. Probes
+// and guesses are only for peers that the node has a session with.
 func (c *Client) handlePunch(i int, m *wire.Punch) {
 	in := c.findIntroduction(m.ID)
 	if in == nil || in.peer != m.Peer {
@@ -44,14 +52,23 @@ func (c *Client) handlePunch(i int, m *wire.Punch) {
 	}
 	c.addCandidates(i, in, m)
 	if first {
-		in.it = m.NAT
-		in.phase = timed
-		c.noteTold(in)
-		in.at = c.now.Add(min(time.Duration(m.StartIn)*time.Microsecond, startMax))
-		c.planVolley(in, m)
-		c.act(Action{Kind: Introduced, ID: in.id, Peer: in.peer})
+		c.ordered(in, m)
 	}
 	c.timeoutIntroductions()
+}
+
+// ordered takes the first order to start.
+func (c *Client) ordered(in *introduction, m *wire.Punch) {
+	if c.cfg.Known(in.peer) && !c.affords(in) {
+		c.filterIntroductions(func(x *introduction) bool { return x != in })
+		return
+	}
+	in.it, in.seen = m.NAT, reflexiveOf(in, &m.Candidates)
+	in.phase = timed
+	in.at = c.now.Add(min(time.Duration(m.StartIn)*time.Microsecond, startMax))
+	c.noteTold(in)
+	c.planVolley(in)
+	c.act(Action{Kind: Introduced, ID: in.id, Peer: in.peer})
 }
 
 func (c *Client) findIntroduction(id uuid.UUID) *introduction {
@@ -119,8 +136,11 @@ func (c *Client) start(in *introduction) bool {
 	case in.at > c.now && in.expires > c.now:
 		return true // an opener was due
 	case c.cfg.Known(in.peer):
-		if !in.own && !c.probes.Take(c.now, probeRate, 1) {
+		if !c.affords(in) {
 			return false
+		}
+		if in.volley.later {
+			c.planVolley(in)
 		}
 		in.phase, in.at = probing, c.now
 		in.volley.begin(c.now)
@@ -155,6 +175,7 @@ type volley struct {
 	shot   int        // guesses sent, all passes together
 	shotAt clock.Time
 	ends   clock.Time // when the round is over; Never before it begins
+	later  bool       // the plan is made when the session is there
 }
 
 func (v *volley) deadline(p phase) clock.Time {
@@ -168,39 +189,40 @@ func (v *volley) deadline(p phase) clock.Time {
 	return t
 }
 
-// guesses reports whether the plan goes beyond the addresses that were told.
-func (v *volley) guesses() bool { return len(v.plan.guesses)+v.plan.sockets > predicted }
-
-// planVolley settles how to meet the peer, now that both NATs are known.
-func (c *Client) planVolley(in *introduction, m *wire.Punch) {
+// planVolley settles how to meet the peer, now that both NATs are known. Nothing
+// is searched for strangers: they might be many.
+func (c *Client) planVolley(in *introduction) {
 	in.volley = volley{openAt: c.now, shotAt: clock.Never, ends: clock.Never}
+	if c.cfg.RelayOnly {
+		return
+	}
 	v := &in.volley
+	t := techniqueFor(&in.me.nat, &in.it, in.round)
+	switch searches := t.searches(); {
+	case searches && !in.own && !c.cfg.Known(in.peer):
+		v.later = true
+	case !searches || in.seen.IsValid() && c.beginSearch(in, t):
+		v.plan = c.plan(in)
+	}
+	c.openCandidates(in)
+	in.report.Technique = v.plan.technique
+}
+
+func (c *Client) plan(in *introduction) plan {
 	me := side{
-		nat: in.me.nat, link: in.me.link, initiator: m.Initiator, chance: rand.New(c.rand),
+		nat: in.me.nat, link: in.me.link, initiator: in.own, chance: rand.New(c.rand),
 		opens: func() uint32 {
 			link := c.openSocket()
 			in.me.links = append(in.me.links, link)
 			return link
 		},
 	}
-	peer := reflexiveOf(in, &m.Candidates)
-	if c.cfg.RelayOnly || !c.maySearch(in) {
-		return
+	p := planFor(&me, &in.it, in.seen, in.round)
+	if !in.seen.IsValid() {
+		p.openers, p.guesses = nil, nil
 	}
-	v.plan = planFor(&me, &m.NAT, peer, in.round)
-	if !peer.IsValid() {
-		v.plan.openers, v.plan.guesses = nil, nil
-	}
-	if v.guesses() {
-		c.searching = true
-	}
-	c.openCandidates(in)
-	in.report.Technique = v.plan.technique
+	return p
 }
-
-// maySearch keeps searches from running beside each other: one may be hundreds of
-// sockets and datagrams.
-func (c *Client) maySearch(in *introduction) bool { return !c.searching || in.round == 0 }
 
 // openCandidates sends an opener to each candidate too: when the peer's first
 // probe arrives, the NATs on this side know of the flow already. Some of them
@@ -214,12 +236,21 @@ func (c *Client) openCandidates(in *introduction) {
 	}
 }
 
-// open sends the openers that are due.
+// open sends the openers that are due. Those to a peer whose session is not there
+// yet are left out if there were too many of them.
 func (c *Client) open(in *introduction) {
 	v := &in.volley
 	for in.phase >= timed && in.phase <= probing && v.opened < len(v.plan.openers) && v.openAt <= c.now {
 		s := v.plan.openers[v.opened]
-		c.act(Action{Kind: SendOpener, Link: s.link, Addr: s.to})
+		if in.own || c.cfg.Known(in.peer) {
+			if wait := c.affordsShot(); wait > 0 {
+				v.openAt = c.now.Add(wait)
+				return
+			}
+			c.act(Action{Kind: SendOpener, Link: s.link, Addr: s.to})
+		} else if c.affordsStrange() {
+			c.act(Action{Kind: SendOpener, Link: s.link, Addr: s.to})
+		}
 		v.opened++
 		v.openAt = v.openAt.Add(openerGap)
 	}
@@ -250,12 +281,18 @@ func (v *volley) duration() time.Duration {
 }
 
 // guess sends the guesses that are due, and reports whether the round goes on.
-// It ends when the two have met.
+// It ends when the two have met before all is tried.
 func (c *Client) guess(in *introduction) bool {
 	v := &in.volley
-	met := v.shot > 0 && c.cfg.Direct(in.peer)
+	if v.shotAt <= c.now && c.cfg.Direct(in.peer) {
+		return false
+	}
 	total := len(v.plan.guesses) * v.plan.passes
-	for v.shotAt <= c.now && v.shot < total && !met {
+	for v.shotAt <= c.now && v.shot < total {
+		if wait := c.affordsShot(); wait > 0 {
+			v.shotAt = c.now.Add(wait)
+			break
+		}
 		s := v.plan.guesses[v.shot%len(v.plan.guesses)]
 		c.act(Action{Kind: Guess, ID: in.id, Peer: in.peer, Link: s.link, Addr: s.to})
 		v.shot++
@@ -265,7 +302,7 @@ func (c *Client) guess(in *introduction) bool {
 	if v.shot >= total {
 		v.shotAt = clock.Never
 	}
-	return !met && v.ends > c.now
+	return v.ends > c.now
 }
 
 // reflexiveOf returns where servers see the peer: the first such candidate that

@@ -80,7 +80,7 @@ func (c *Client) dropQuery(q *query) bool {
 // same server; all others come from where the request went.
 func (c *Client) answerQuery(link uint32, from netip.AddrPort, b []byte) bool {
 	for _, q := range c.queries {
-		if q.via != link || from.Addr() != q.to.Addr() || !q.change && from.Port() != q.to.Port() {
+		if q.via != link || from.Addr() != q.to.Addr() || q.change == (from.Port() == q.to.Port()) {
 			continue
 		}
 		mapped, success, ok := parseBindingResponse(b, q.txid)

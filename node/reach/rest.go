@@ -42,6 +42,7 @@ func (c *Client) changes(in *introduction) bool {
 // rest puts an introduction that is over to rest if its session is still
 // relayed, and reports whether it goes on.
 func (c *Client) rest(in *introduction) bool {
+	c.over(in)
 	if !in.own || c.hasDirect(in) || !in.retry && c.retries() >= maxRetries {
 		return false
 	}

@@ -187,8 +187,13 @@ func (c *Client) surveyPoison() {
 	})
 }
 
+// surveyHairpin sends to where the server sees the node, if that can be so: it
+// might name a service of somebody else.
 func (c *Client) surveyHairpin(mapped netip.AddrPort) {
 	s := c.survey
+	if mapped.Addr() != c.observed(s) || slices.Contains(forbiddenPorts, mapped.Port()) {
+		return
+	}
 	s.hairpin, s.hairpins = c.newTransaction(), c.now.Add(hairpinWait)
 	c.act(Action{Kind: SendSTUN, Addr: mapped, Data: probeRequest(s.hairpin, false, 0)})
 }
