@@ -219,12 +219,13 @@ func (c *Client) facts() (n wire.NAT) {
 	return n
 }
 
-// noUDP reports whether servers are reached, but none by UDP.
+// noUDP reports whether servers are reached, but none by UDP. Those that have not
+// told yet where they see the node after a change of network are no proof of it.
 func (c *Client) noUDP() bool {
 	online := false
 	for i := range c.servers {
 		if s := &c.servers[i]; s.state == Online {
-			if s.observed.IsValid() {
+			if s.remote.IsValid() {
 				return false
 			}
 			online = true

@@ -39,7 +39,9 @@ func peer(n byte) (p wire.PeerID) {
 
 func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
-func newRig(t *testing.T, servers int) *rig {
+func newRig(t *testing.T, servers int) *rig { return newRigWith(t, servers, func(*Config) {}) }
+
+func newRigWith(t *testing.T, servers int, set func(*Config)) *rig {
 	r := &rig{t: t, now: clock.Time(time.Hour), known: map[wire.PeerID]bool{}}
 	cfg := Config{
 		Self:    self,
@@ -51,6 +53,7 @@ func newRig(t *testing.T, servers int) *rig {
 	for i := range servers {
 		cfg.Servers = append(cfg.Servers, wire.Server{ID: peer(byte(100 + i)), Addr: serverAddr.String()})
 	}
+	set(&cfg)
 	r.c = New(cfg, [32]byte{7})
 	r.c.HandleTimeout(r.now)
 	r.drain()
@@ -60,12 +63,16 @@ func newRig(t *testing.T, servers int) *rig {
 // newOnlineRig returns a rig whose servers know it, with nothing left to take.
 func newOnlineRig(t *testing.T, servers int) *rig {
 	r := newRig(t, servers)
-	for i := range servers {
+	r.allOnline()
+	return r
+}
+
+func (r *rig) allOnline() {
+	for i := range r.c.Servers() {
 		r.online(i)
 	}
 	r.advance(50 * time.Millisecond)
 	r.out = nil
-	return r
 }
 
 func (r *rig) online(i int) {

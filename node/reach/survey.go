@@ -320,9 +320,9 @@ func describePorts(nat *wire.NAT, ports []uint16) {
 	spread := int(high) - int(low)
 	// The samples are unlikely to have met both ends of the block.
 	margin := spread/3 + 1
-	if spread > 0 && spread <= blockMax {
+	if spread > 0 && spread <= blockMax && low >= firstUserPort {
 		nat.Ports = wire.PortsBlock
-		nat.Low = uint16(max(int(low)-margin, 1024))
+		nat.Low = uint16(max(int(low)-margin, firstUserPort))
 		nat.High = uint16(min(int(high)+margin, 65535))
 	}
 }
