@@ -50,6 +50,7 @@ func (w *waitingRoom) add(p *pending) {
 		w.byAge.Remove(old)
 	}
 	w.byKey[k] = w.byAge.PushBack(p)
+	w.expire(p.at)
 }
 
 // take removes and returns what the invited answers, or nil.
@@ -98,7 +99,6 @@ func (h *hub) introduce(now clock.Time, from *client, m *wire.Introduce) {
 		h.refuse(from, m.ID, m.Peer, wire.RefusedBusy, validationTime(to))
 		return
 	}
-	h.waiting.expire(now)
 	h.waiting.add(&pending{at: now, from: from, to: to, m: *m})
 	i := wire.Invite(*m)
 	i.Peer, i.Candidates = from.peer, candidatesFor(to, from, &m.NAT, &m.Candidates)
@@ -109,12 +109,12 @@ func (h *hub) introduce(now clock.Time, from *client, m *wire.Introduce) {
 // both want to.
 func (h *hub) accept(now clock.Time, to *client, m *wire.Accept) {
 	p := h.waiting.take(now, pendingKey{to, m.ID})
-	if p == nil || p.from.ended || p.from.peer != m.Peer {
-		return // too late
+	if p == nil || !p.from.registered || p.from.peer != m.Peer {
+		return // too late, or the one who asked has gone
 	}
 	if !m.Accepted {
 		h.stats.Refused++
-		h.refuse(p.from, m.ID, to.peer, wire.RefusedAbsent, 0)
+		h.refuse(p.from, m.ID, to.peer, wire.RefusedAbsent, h.settling(now))
 		return
 	}
 	if !to.validated {

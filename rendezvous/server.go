@@ -227,11 +227,11 @@ func (s *Server) relay(now clock.Time, c *client, msg []byte) {
 }
 
 // PathChanged implements [node.Handler].
-func (h *handler) PathChanged(conn *node.Conn, _, now node.Path) {
+func (h *handler) PathChanged(conn *node.Conn, _, _ node.Path) {
 	s := (*Server)(h)
 	s.drive(func(clock.Time) {
 		if c := s.clients[conn]; c != nil {
-			s.hub.moved(c, now.Remote)
+			s.locate(c)
 		}
 	})
 }

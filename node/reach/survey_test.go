@@ -99,7 +99,11 @@ func (b *box) through(r *rig, d time.Duration) {
 			r.c.HandleSTUN(r.now, f.link, f.from, f.data)
 			r.drain()
 		}
-		r.advance(time.Millisecond)
+		next := r.c.Deadline()
+		if len(flying) > 0 {
+			next = min(next, begun.Add(flying[0].at))
+		}
+		r.advance(min(max(next.Sub(r.now), time.Millisecond), d-took))
 	}
 }
 
