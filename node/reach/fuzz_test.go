@@ -1,10 +1,13 @@
 package reach
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pion/stun/v4"
 	"github.com/seed-67dce94e/holdfast/session/clock"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
@@ -87,4 +90,40 @@ func checkIntake(t *testing.T, r *rig, took time.Duration) {
 	if most := probeRate.Burst + probeRate.PerSecond*took.Seconds() + 1; float64(invited) > most {
 		t.Errorf("%d introductions of others in %v", invited, took)
 	}
+}
+
+// Anybody may send anything to a probe port. What it takes it can answer, and
+// whatever is to go elsewhere than to the source is no longer than the request.
+func FuzzProbe(f *testing.F) {
+	var id [stun.TransactionIDSize]byte
+	f.Add(probeRequest(id, false, 0))
+	f.Add(probeRequest(id, true, 0))
+	f.Add(probeRequest(id, false, 5000))
+	f.Add(probeRequest(id, true, 1023))
+	f.Add(stun.MustBuild(stun.BindingRequest, stun.Fingerprint).Raw)
+	f.Add(stun.MustBuild(stun.BindingSuccess).Raw)
+	f.Add(stun.MustBuild(stun.BindingRequest, stun.RawAttribute{Type: stun.AttrChangeRequest, Value: []byte{2}}).Raw)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		before := slices.Clone(b)
+		req, ok := ParseProbe(b)
+		if !slices.Equal(b, before) {
+			t.Fatal("the datagram was changed")
+		}
+		for _, src := range []netip.AddrPort{publicSelf, addr("[2a00::1]:4001"), addr("[::ffff:198.51.99.1]:4001")} {
+			answer, answered := AppendProbeResponse(nil, b, src)
+			if ok && !answered {
+				t.Fatalf("took %+v, but has no answer for %v", req, src)
+			}
+			elsewhere := req.ChangePort || req.ResponsePort != 0
+			if ok && elsewhere && len(answer) > len(b) {
+				t.Fatalf("%d bytes in answer to %d", len(answer), len(b))
+			}
+			if _, again := ParseProbe(answer); again {
+				t.Fatal("the answer is a request: two ports would talk for ever")
+			}
+		}
+		if ok && req.ResponsePort != 0 && req.ResponsePort < firstUserPort {
+			t.Fatalf("the answer would go to port %d", req.ResponsePort)
+		}
+	})
 }
