@@ -78,6 +78,47 @@ func TestAcceptThatComesLateMeansNothing(t *testing.T) {
 	r.wantSilence("its time is up")
 }
 
+// A session over a WebSocket has no address that could be probed, and must not be
+// able to name those of others.
+func TestSessionOverAWebSocketClaimsNoAddress(t *testing.T) {
+	r := newRig(t, nil)
+	a, b := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
+	a.udp = false
+	claims := candidates("20.0.0.1:4000", "20.0.0.2:53", "20.0.0.9:4000", "192.168.0.1:4000", "[2a00::1]:4000")
+	for _, claim := range []func(*wire.Candidate){
+		func(*wire.Candidate) {},
+		func(c *wire.Candidate) { c.Kind = wire.CandidateReflexive },
+		func(c *wire.Candidate) { c.Kind = wire.CandidateMapped },
+	} {
+		var list wire.Candidates
+		for c := range claims.All() {
+			claim(&c)
+			list.Add(c)
+		}
+		m := wire.Introduce{ID: uuid.New(), Peer: b.peer, Candidates: list}
+		r.tell(a, m.Append(nil))
+		if i := r.take(b, wire.RendezvousInvite).Invite; i.Candidates.Len() != 0 {
+			t.Errorf("INVITE names %v", addrsOf(&i.Candidates))
+		}
+		r.accept(b, m.ID, a.peer)
+		if p := r.take(b, wire.RendezvousPunch).Punch; p.Candidates.Len() != 0 {
+			t.Errorf("PUNCH names %v", addrsOf(&p.Candidates))
+		}
+		r.take(a, wire.RendezvousPunch)
+
+		r.claims[a] = list
+		id := r.introduce(b, 1, false)
+		if p := r.take(b, wire.RendezvousPunch).Punch; p.ID != id || p.Candidates.Len() != 0 {
+			t.Errorf("PUNCH for the one invited names %v", addrsOf(&p.Candidates))
+		}
+		r.take(a, wire.RendezvousPunch)
+	}
+	r.tell(a, (&wire.Register{}).Append(nil))
+	if m := r.take(a, wire.RendezvousRegistered).Registered; m.Observed.IsValid() {
+		t.Errorf("it is told that it is at %v", m.Observed)
+	}
+}
+
 // Who asks and leaves is not told of any more, and nobody is sent to where it
 // was. What the registry counts stays right, although it may be found to have
 // moved last.
