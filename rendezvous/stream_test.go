@@ -13,9 +13,10 @@ import (
 	"github.com/seed-67dce94e/holdfast/wire/wiretest"
 )
 
-// withStreams starts the server anew on a stack, so that it takes TCP too.
-func (l *lab) withStreams() {
+// withStreams starts the server anew, at ip and on a stack, so that it takes TCP too.
+func (l *lab) withStreams(ip netip.Addr) {
 	l.t.Helper()
+	l.Do(func(*wiretest.Net) { l.host.Move(nil, ip) })
 	if err := l.server.Close(); err != nil {
 		l.t.Fatal(err)
 	}
@@ -25,7 +26,7 @@ func (l *lab) withStreams() {
 	}
 	l.server = s
 	l.t.Cleanup(func() { s.Close() })
-	at := wire.Server{ID: s.ID(), Addr: netip.AddrPortFrom(serverIP, 3478).String()}
+	at := wire.Server{ID: s.ID(), Addr: netip.AddrPortFrom(ip, 3478).String()}
 	l.servers = []string{at.String()}
 }
 
@@ -49,7 +50,7 @@ func (l *lab) blocked(n byte, name string) *node.Node {
 
 func TestNodeWithoutUDPIsMetOverTheRelay(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
-		l.withStreams()
+		l.withStreams(serverIP)
 		a := l.blocked(1, "a")
 		b := l.stacked(l.Host("b", nil, netip.MustParseAddr("203.0.113.2")))
 		for _, n := range []*node.Node{a, b} {
@@ -86,7 +87,7 @@ func TestNodeWithoutUDPIsMetOverTheRelay(t *testing.T) {
 // others.
 func TestNetworkOfWebSocketsIsLimited(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
-		l.withStreams()
+		l.withStreams(serverIP)
 		office := l.NAT("office", nil, wiretest.NATConfig{BlockUDP: true}, netip.MustParseAddr("203.0.113.1"))
 		const nodes, limit = 70, 64
 		for n := range nodes {
@@ -107,8 +108,8 @@ func TestNetworkOfWebSocketsIsLimited(t *testing.T) {
 // where its TCP comes from.
 func TestNodeThatLosesUDPIsNotSeenAtItsTCPAddress(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
-		l.withStreams()
-		host := l.Host("a", nil, netip.MustParseAddr("203.0.113.1"))
+		l.withStreams(netip.MustParseAddr("20.9.9.9")) // addresses that could be anybody's
+		host := l.Host("a", nil, netip.MustParseAddr("20.0.0.1"))
 		a := l.stacked(host)
 		l.online(a)
 		before := a.Status().Servers[0].Observed

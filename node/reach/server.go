@@ -273,7 +273,7 @@ func (c *Client) handleRegistered(i int, m *wire.Registered) {
 	}
 	s.refreshAt = c.now.Add(c.jitter(refresh))
 	s.observed, s.stunPort, s.probes = netip.AddrPort{}, m.STUNPort, int(m.Probes)
-	if plausibleReflexive(m.Observed, s.remote) {
+	if s.remote.IsValid() && plausibleReflexive(m.Observed, s.remote) { // else it is where TCP comes from
 		s.observed = m.Observed
 		c.sighted(m.Observed)
 	}

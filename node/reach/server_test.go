@@ -3,6 +3,7 @@ package reach
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -182,4 +183,14 @@ func TestTicketServersAreUsedOnlyAsLongAsNeeded(t *testing.T) {
 		}
 		r.c.ServerDown(r.now, k, errors.New("no answer"))
 	}
+}
+
+func TestServerReachedByTCPSeesNoAddress(t *testing.T) {
+	r := newOnlineRig(t, 1)
+	r.c.ServerAt(0, netip.AddrPort{})
+	r.control(0, (&wire.Registered{Observed: addr("198.51.99.1:50000"), STUNPort: stunPort, Probes: probePorts}).Append(nil))
+	if at := r.c.Server(0).Observed; at.IsValid() || slices.Contains(r.c.Reflexive(), addr("198.51.99.1:50000")) {
+		t.Errorf("observed %v, reflexive %v", at, r.c.Reflexive())
+	}
+	r.wantNone(SendSTUN, "there is no UDP to ask by")
 }
