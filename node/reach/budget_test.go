@@ -166,7 +166,8 @@ func everybody(seconds int) int { return int(shotRate.Burst + shotRate.PerSecond
 func TestStrangersLeavePeersTheirBudget(t *testing.T) {
 	r := newHardRig(t, sequentialNAT, plain)
 	for n := range 1000 {
-		r.invited(uuidOf(n), numberedPeer(n), easyNAT, addrOf(2, n))
+		r.invite(0, uuidOf(n), numberedPeer(n))
+		r.meets(0, uuidOf(n), numberedPeer(n), easyNAT, false, addrOf(2, n))
 	}
 	r.out = nil
 	r.known[bob] = true
@@ -199,6 +200,46 @@ func TestOneSearchAtATime(t *testing.T) {
 	}
 	r.invited(uuidOf(3), carol, easyNAT, addr("198.51.99.3:4003"))
 	r.take(OpenSocket, "bob's search is over")
+}
+
+// The application may want to meet many peers at once; the network before the
+// node can take only so much all the same.
+func TestManyIntroductionsShareOneRate(t *testing.T) {
+	r := newHardRig(t, easyNAT, plain)
+	for n := range maxOwn {
+		p := numberedPeer(n)
+		r.known[p] = true
+		r.meets(0, r.introduce(p, false), p, sequentialNAT, true, addrOf(3, n))
+	}
+	var n tally
+	begun := r.now
+	for range 300 {
+		r.advance(10 * time.Millisecond)
+		n.take(r)
+		most := shotRate.Burst + shotRate.PerSecond*r.now.Sub(begun).Seconds() + 1
+		if shots := n.kinds[SendOpener] + n.kinds[Guess]; float64(shots) > most {
+			t.Fatalf("%d openers and guesses within %v", shots, r.now.Sub(begun))
+		}
+	}
+	if n.kinds[SendOpener] != maxOwn || n.kinds[Guess] == 0 {
+		t.Errorf("%d openers, %d guesses", n.kinds[SendOpener], n.kinds[Guess])
+	}
+}
+
+func TestSearchesDoNotBeginInARow(t *testing.T) {
+	r := newHardRig(t, blockNAT, plain)
+	r.known[bob] = true
+	for n := range maxInvited {
+		r.invite(0, uuidOf(n), bob)
+		m := wire.Punch{ID: uuidOf(n), Peer: bob, StartIn: 1e6, NAT: easyNAT}
+		m.Candidates.Add(wire.Candidate{Kind: wire.CandidateReflexive, Addr: publicBob})
+		r.control(0, m.Append(nil)) // void when the next invitation comes
+		r.advance(searchPause / 20)
+	}
+	r.advance(10 * time.Second)
+	if n := r.count(OpenSocket); n != blockSockets {
+		t.Errorf("%d sockets, want %d: each invitation ended the search for another", n, blockSockets)
+	}
 }
 
 // The end of one that did not search leaves the other's search alone.
