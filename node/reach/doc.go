@@ -48,7 +48,7 @@
 //
 // A server is not trusted. Whatever it says, the client probes only for peers
 // that the node has a session with, only addresses that pass the filter of
-// filter.go, and no more than the limits in client.go and plan.go. Nor does it
+// filter.go, and no more than the budget in budget.go allows. Nor does it
 // tell a peer, through the server, where this node is, unless the node wants to
 // meet that peer.
 //
