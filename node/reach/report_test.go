@@ -76,7 +76,7 @@ func TestExplainNamesTheCause(t *testing.T) {
 	}
 	at := func(local, remote wire.NAT, round int) Attempt {
 		return Attempt{
-			Started: true, Local: local, Remote: remote, Round: round,
+			Started: true, Ended: true, Local: local, Remote: remote, Round: round,
 			Told:       []wire.Candidate{reflexive("198.51.99.1:4001")},
 			Candidates: []Tried{{Candidate: reflexive("198.51.99.2:4002")}},
 		}
@@ -87,6 +87,8 @@ func TestExplainNamesTheCause(t *testing.T) {
 		return a
 	}
 	withS := func(n wire.NAT) wire.NAT { return withFlags(n, wire.NATSearch) }
+	running := at(easyNAT, easyNAT, 0)
+	running.Ended = false
 	refused := func(code wire.RefusedCode) error { return &RefusedError{Code: code} }
 	for name, c := range map[string]struct {
 		attempts []Attempt
@@ -95,6 +97,7 @@ func TestExplainNamesTheCause(t *testing.T) {
 	}{
 		"nothing was tried":           {nil, CauseNone, Nobody},
 		"it has only been asked for":  {[]Attempt{{}}, CauseNone, Nobody},
+		"it is under way":             {[]Attempt{running}, CauseTrying, Nobody},
 		"no server answers":           {[]Attempt{{Err: ErrNoRendezvous}}, CauseNoServer, ThisSide},
 		"the server limits":           {[]Attempt{{Err: refused(wire.RefusedRateLimited)}}, CauseNoServer, ThisSide},
 		"the peer is absent":          {[]Attempt{{Err: refused(wire.RefusedAbsent)}}, CauseAbsent, PeerSide},
