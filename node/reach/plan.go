@@ -130,6 +130,7 @@ const (
 	gridPause      = 20 * time.Millisecond // between the flows of the row: they need only be kept open
 	guessGap       = 5 * time.Millisecond
 	openedFirst    = 120 * time.Millisecond // by openers, before guesses may follow
+	foundInterval  = 250 * time.Millisecond // after which a side that only waits looks whether it was found
 	searchPatience = 700 * time.Millisecond
 
 	// A probe of the hard side must not be at the other's NAT before the other has

@@ -103,8 +103,8 @@ func TestPredictionAimsAtWhatTheOtherOpens(t *testing.T) {
 		if len(ports) == 0 || ports[0] != uint16(int(counts.Base)+int(counts.Step)) {
 			t.Errorf("guesses %v do not begin with the port after %d", ports, counts.Base)
 		}
-		if l := linksOf(finder.plan.guesses); !slices.Equal(l, []uint32{0}) {
-			t.Errorf("guesses come from the sockets %x, but the other opens towards the main one", l)
+		if l := linksOf(finder.plan.guesses); !slices.Equal(l, []uint32{finder.link}) {
+			t.Errorf("guesses come from the sockets %x, but the other was told of the new one", l)
 		}
 	}
 }

@@ -258,7 +258,7 @@ func (c *Client) open(in *introduction) {
 
 func (v *volley) begin(now clock.Time) {
 	v.ends = now.Add(probeTime)
-	if len(v.plan.guesses) > 0 {
+	if len(v.plan.guesses)+v.plan.sockets > 0 {
 		v.shotAt = now.Add(v.plan.wait)
 	}
 	if len(v.plan.guesses)+v.plan.sockets > 0 {
@@ -284,8 +284,8 @@ func (v *volley) duration() time.Duration {
 // It ends when the two have met before all is tried.
 func (c *Client) guess(in *introduction) bool {
 	v := &in.volley
-	if v.shotAt <= c.now && c.cfg.Direct(in.peer) {
-		return false
+	if v.shotAt <= c.now && c.hasDirect(in) {
+		return false // they have met, or the session is over
 	}
 	total := len(v.plan.guesses) * v.plan.passes
 	for v.shotAt <= c.now && v.shot < total {
@@ -299,7 +299,11 @@ func (c *Client) guess(in *introduction) bool {
 		v.shotAt = v.shotAt.Add(v.plan.gap)
 		in.report.Guesses++
 	}
-	if v.shot >= total {
+	switch {
+	case v.shot < total:
+	case v.shotAt <= c.now && v.plan.sockets > 0:
+		v.shotAt = c.now.Add(foundInterval)
+	case v.plan.sockets == 0:
 		v.shotAt = clock.Never
 	}
 	return v.ends > c.now
