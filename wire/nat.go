@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"slices"
 )
 
@@ -65,6 +66,39 @@ const (
 	NATNoUDP                            // the node has no UDP: it is reachable through relays alone
 	NATRelayOnly                        // the node tells nobody its addresses
 )
+
+var flagNames = [...]string{"poison-prone", "search", "no-udp", "relay-only"}
+
+// Names returns the names of the flags that are set, in lower case.
+func (f NATFlags) Names() []string {
+	names := []string{} // in JSON, nothing is [] and not null
+	for k, name := range flagNames {
+		if f>>k&1 == 1 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// MarshalJSON implements [json.Marshaler]: flags are a list of names.
+func (f NATFlags) MarshalJSON() ([]byte, error) { return json.Marshal(f.Names()) }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (f *NATFlags) UnmarshalJSON(b []byte) error {
+	var names []string
+	if err := json.Unmarshal(b, &names); err != nil {
+		return err
+	}
+	*f = 0
+	for _, name := range names {
+		k, err := indexOf(flagNames[:], []byte(name))
+		if err != nil {
+			return err
+		}
+		*f |= 1 << k
+	}
+	return nil
+}
 
 // NAT is what a node knows of the NATs between it and the internet: what its
 // peer must know to meet it behind them. The zero value is total ignorance.

@@ -164,10 +164,8 @@ func (n *NAT) String() string {
 	case PortsBlock:
 		s += fmt.Sprintf(" block %d-%d", n.Low, n.High)
 	}
-	for k, name := range [...]string{"poison-prone", "search", "no-udp", "relay-only"} {
-		if n.Flags>>k&1 == 1 {
-			s += " " + name
-		}
+	for _, name := range n.Flags.Names() {
+		s += " " + name
 	}
 	return s
 }

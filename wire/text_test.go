@@ -278,3 +278,28 @@ func TestMalformedTicketIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestNATFlagsInJSONAreNames(t *testing.T) {
+	for _, c := range []struct {
+		flags NATFlags
+		json  string
+	}{
+		{0, `[]`},
+		{NATSearch, `["search"]`},
+		{NATPoisonProne | NATSearch | NATNoUDP | NATRelayOnly, `["poison-prone","search","no-udp","relay-only"]`},
+	} {
+		b, err := json.Marshal(c.flags)
+		if err != nil || string(b) != c.json {
+			t.Errorf("%#x is %s, %v, want %s", c.flags, b, err, c.json)
+		}
+		var back NATFlags = 0xff
+		if err := json.Unmarshal(b, &back); err != nil || back != c.flags {
+			t.Errorf("%s is read as %#x, %v, want %#x", b, back, err, c.flags)
+		}
+	}
+	for _, bad := range []string{`3`, `"search"`, `["sideways"]`} {
+		if err := json.Unmarshal([]byte(bad), new(NATFlags)); err == nil {
+			t.Errorf("%s is read as flags", bad)
+		}
+	}
+}
