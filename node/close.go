@@ -58,7 +58,9 @@ func (n *Node) shutDown() {
 		s.shut()
 	}
 	n.streams.closeAll()
+	n.rebinding.Lock() // the monitor may still look at the gateway
 	n.unmapPort()
+	n.rebinding.Unlock()
 	n.closeLAN()
 	n.stop()
 	n.running.Wait()

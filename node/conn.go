@@ -76,16 +76,23 @@ func (c *Conn) Initiator() bool { return c.initiator }
 func (c *Conn) Path() Path {
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
+	return c.presentPath()
+}
+
+// presentPath is the path of the data with what changes about it all the time. The
+// shard is locked.
+func (c *Conn) presentPath() Path {
 	p := c.path
 	p.RTT = c.sess.Stats().SmoothedRTT
-	var paths [8]session.PathInfo
+	var paths [16]session.PathInfo
 	for _, x := range c.sess.Paths(paths[:0]) {
 		p.Validated = p.Validated || x.Active && x.Validated
 	}
 	return p
 }
 
-// Paths returns the ways to the peer that have been proved, that of the data first.
+// Paths returns the way that data takes now, and after it the others that have been
+// proved.
 func (c *Conn) Paths() []Path {
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
@@ -450,9 +457,6 @@ func (c *Conn) pathChanged(to session.Path) {
 	c.path = c.shard.describe(to)
 	if c.path.same(old) {
 		return
-	}
-	if old.Kind == Direct && c.path.Kind == Relayed && c.shard.reach != nil {
-		c.shard.reach.pathLost(c) // a relay stood by: the direct path was lost without further notice
 	}
 	if c.held != nil {
 		c.release()

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/node/reach"
@@ -56,7 +57,7 @@ func (n *Node) Diagnose(ctx context.Context) Diagnosis {
 	s := n.shards[0]
 	begun := time.Now()
 	tcp := make(chan Verdict, 1)
-	n.running.Go(func() { tcp <- n.tryStreams() })
+	n.begin(func() { tcp <- n.tryStreams() })
 	var d Diagnosis
 	measured := false
 	for {
@@ -76,7 +77,7 @@ func (n *Node) Diagnose(ctx context.Context) Diagnosis {
 		}
 		d.PortMap = n.portMapStatus()
 		// Without a server, or without UDP to it, there is nothing to wait for.
-		alone := d.UDP != Yes && time.Since(begun) > offlinePatience
+		alone := len(d.Servers) == 0 || d.UDP != Yes && time.Since(begun) > offlinePatience
 		d.Complete = (alone || measured && d.lifetimeKnown()) && d.TCP != Undecided
 		if d.Complete || ctx.Err() != nil || n.isClosing() {
 			d.judge()
@@ -157,6 +158,13 @@ func (r *rendezvous) diagnosis(f reach.Findings) (d Diagnosis) {
 	return d
 }
 
+// local reports whether every server that sees the node is on its own machine.
+func (d *Diagnosis) local() bool {
+	return !slices.ContainsFunc(d.Servers, func(s ServerStatus) bool {
+		return s.Observed.IsValid() && !s.Observed.Addr().IsLoopback()
+	})
+}
+
 // judge sums the findings up in plain words.
 func (d *Diagnosis) judge() {
 	mapped := d.PortMap.External.IsValid() && !d.PortMap.DoubleNAT
@@ -170,6 +178,9 @@ func (d *Diagnosis) judge() {
 	case d.UDP != Yes:
 		d.Verdict = "UDP is blocked: sessions go through a server's relay, over TCP"
 		d.Advice = "let UDP pass to get direct paths"
+	case d.local():
+		d.Verdict = "the server is on this machine: it cannot tell what the network looks like from outside"
+		d.Advice = "name a server elsewhere to learn more"
 	case d.Public == Yes && d.NAT.Filtering == wire.AddressAndPortDependent:
 		d.Verdict = "public address behind a firewall: direct paths to almost everybody"
 		d.Advice = "nothing to do"

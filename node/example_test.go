@@ -152,6 +152,39 @@ func ExampleConn_NetConn() {
 	// Output: any code that wants a net.Conn
 }
 
+func ExampleConn_Explain() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	ab, _, stop := connected(ctx)
+	defer stop()
+
+	e := ab.Explain(ctx)
+	fmt.Println(e.Path.Kind, e.Path.Validated)
+	fmt.Println(e.Cause, "-", e.Why)
+	fmt.Println("the peer has told:", e.Remote.Known)
+	// Output:
+	// direct true
+	// none - the path is direct
+	// the peer has told: true
+}
+
+func ExampleNode_Diagnose() {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	n, err := node.Listen(&node.Config{Addr: "127.0.0.1:0"}) // with Config.Rendezvous there is more to find out
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer n.Close()
+
+	d := n.Diagnose(ctx)
+	fmt.Println(d.Verdict)
+	fmt.Println(d.Advice)
+	// Output:
+	// no rendezvous server was named: there is nobody to ask
+	// name a server to learn more
+}
+
 func ExampleNode_Rebind() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -93,8 +94,7 @@ func (c *Conn) Explain(ctx context.Context) Explanation {
 	remote := c.askReport(ctx)
 	s := c.shard
 	s.mu.Lock()
-	path := c.path
-	path.RTT = c.sess.Stats().SmoothedRTT
+	path := c.presentPath()
 	s.mu.Unlock()
 	e := c.shard.node.Explain(c.peer)
 	e.Path, e.Remote = &path, remote
@@ -130,7 +130,7 @@ func (r *rendezvous) report(peer PeerID) Report {
 			Told: []CandidateReport{}, Candidates: []CandidateReport{},
 		}
 		if a.Err != nil {
-			x.Error = a.Err.Error()
+			x.Error = strings.TrimPrefix(a.Err.Error(), "reach: ") // it is for people
 		}
 		for _, c := range a.Told {
 			x.Told = append(x.Told, CandidateReport{Kind: c.Kind.String(), Addr: c.Addr})

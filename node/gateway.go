@@ -20,17 +20,23 @@ type gateway struct {
 // now. Node.rebinding is held.
 func (n *Node) mapPort() {
 	port := n.LocalAddr().Port()
-	if !n.wantsMapping() || n.gateway.client != nil && n.gateway.port == port {
+	wanted := n.wantsMapping()
+	if wanted && n.gateway.client != nil && n.gateway.port == port {
 		return
 	}
 	n.unmapPort()
+	if !wanted {
+		return
+	}
 	n.gateway = gateway{port: port, client: portmap.Start(portmap.Config{Port: port, OnChange: n.mappingChanged})}
 }
 
+// unmapPort gives the mapping up. Node.rebinding is held.
 func (n *Node) unmapPort() {
 	if c := n.gateway.client; c != nil {
 		c.Close() // an error means that the mapping ends by itself, with its lease
-		n.gateway.client = nil
+		n.gateway = gateway{}
+		n.mappingChanged(portmap.Status{}) // the client does not tell of its own end
 	}
 }
 

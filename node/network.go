@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/seed-67dce94e/holdfast/node/netmon"
 	"github.com/seed-67dce94e/holdfast/node/reach"
 	"github.com/seed-67dce94e/holdfast/session"
 )
@@ -25,9 +26,9 @@ const (
 	readPauseMax    = time.Second
 )
 
-// read takes datagrams from the socket of a link until the node has closed it. No error ends
-// it: systems report on a socket what befell one datagram sent from it, and what
-// ails a network passes.
+// read takes datagrams from the socket of a link until the node has closed it. No
+// error ends it: systems report on a socket what befell one datagram sent from it,
+// and what ails a network passes.
 func (n *Node) read(s *shard, sock socket, link uint32) {
 	failures := 0
 	for {
@@ -224,14 +225,8 @@ func interfacePrefixes() (list []netip.Prefix) {
 		return nil
 	}
 	for _, a := range addrs {
-		ipNet, ok := a.(*net.IPNet)
-		if !ok {
-			continue
-		}
-		ip, ok := netip.AddrFromSlice(ipNet.IP)
-		ones, bits := ipNet.Mask.Size()
-		if ip = ip.Unmap(); ok && bits == ip.BitLen() {
-			list = append(list, netip.PrefixFrom(ip, ones))
+		if p := netmon.Prefix(a); p.IsValid() {
+			list = append(list, p)
 		}
 	}
 	return list

@@ -203,6 +203,16 @@ func (n *Node) accepts(peer PeerID) bool {
 	return !n.isClosing() && (n.cfg.Allow == nil || n.cfg.Allow(peer))
 }
 
+// begin runs f beside everything else, unless the node is closing: Close waits for
+// what runs, and nothing may be added to that while it does.
+func (n *Node) begin(f func()) {
+	n.rebinding.Lock()
+	defer n.rebinding.Unlock()
+	if !n.isClosing() {
+		n.running.Go(f)
+	}
+}
+
 func (n *Node) isClosing() bool { return isClosed(n.closing) }
 
 // shardFor returns the shard that dials a peer.

@@ -30,7 +30,7 @@ type rendezvous struct {
 	serverBack    bool         // a server is reached again: what went through its relay may go on
 
 	side       map[uint32]*sideSocket
-	sideFailed uint64 // side sockets that the system refused
+	sideFailed uint64 // side sockets that could not be opened
 	dropped    uint64 // datagrams for a relay that could not be asked
 }
 

@@ -304,8 +304,10 @@ func (s *shard) forget(c *Conn) {
 	if s.peers[c.peer] = list; len(list) == 0 {
 		delete(s.peers, c.peer)
 	}
-	for _, users := range s.streamed {
-		delete(users, c)
+	for link, users := range s.streamed {
+		if delete(users, c); len(users) == 0 {
+			delete(s.streamed, link) // else those that ended before their last user did would stay
+		}
 	}
 	if len(s.conns) == 0 {
 		s.emptied.wake()

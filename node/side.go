@@ -24,7 +24,11 @@ const sideMax = 512
 // openSide opens a side socket of the family of near. If that fails, nothing is
 // heard from it, which the client expects of any network.
 func (r *rendezvous) openSide(link uint32, near netip.Addr) {
-	if len(r.side) >= sideMax || r.shard.closed {
+	if r.shard.closed {
+		return
+	}
+	if len(r.side) >= sideMax {
+		r.sideFailed++
 		return
 	}
 	any := netip.IPv4Unspecified()

@@ -70,10 +70,13 @@ type SocketStatus struct {
 	ReceiveBuffer int                     `json:"receive_buffer"` // bytes the system granted; 0 if unknown
 	SendBuffer    int                     `json:"send_buffer"`
 	ReadErrors    uint64                  `json:"read_errors"`
-	WriteErrors   uint64                  `json:"write_errors"`  // datagrams lost to an error of the system
-	RelayDropped  uint64                  `json:"relay_dropped"` // datagrams for a relay that could not be asked
+	WriteErrors   uint64                  `json:"write_errors"`   // datagrams lost to an error of the system
+	RelayDropped  uint64                  `json:"relay_dropped"`  // datagrams for a relay that could not be asked
+	StreamDropped uint64                  `json:"stream_dropped"` // datagrams that found no room in a WebSocket
+	SideFailed    uint64                  `json:"side_failed"`    // sockets for meeting a peer that could not be opened
 	Rebinds       uint64                  `json:"rebinds"`
-	Core          []session.EndpointStats `json:"core"` // of each shard
+	NetworkMoved  uint64                  `json:"network_moved"` // times that the network of the machine changed
+	Core          []session.EndpointStats `json:"core"`          // of each shard
 }
 
 // Status returns a snapshot of the node.
@@ -87,6 +90,7 @@ func (n *Node) Status() Status {
 	}
 	st.Socket.ReadErrors = n.readErrors.Load()
 	st.Socket.Rebinds = n.rebinds.Load()
+	st.Socket.NetworkMoved = n.networkChanges.Load()
 	for _, s := range n.shards {
 		s.addStatus(&st)
 	}
@@ -106,11 +110,10 @@ func (s *shard) addStatus(st *Status) {
 		}
 	}
 	st.Socket.WriteErrors += s.writeErrors
+	st.Socket.StreamDropped += s.streamDropped
 	st.Socket.Core = append(st.Socket.Core, s.core.Stats())
 	for c := range s.conns {
-		path := c.path
-		path.RTT = c.sess.Stats().SmoothedRTT
-		st.Peers = append(st.Peers, PeerStatus{ID: c.peer, Session: c.id, Path: path})
+		st.Peers = append(st.Peers, PeerStatus{ID: c.peer, Session: c.id, Path: c.presentPath()})
 	}
 	if s.reach != nil {
 		s.reach.addStatus(st)
@@ -118,7 +121,7 @@ func (s *shard) addStatus(st *Status) {
 }
 
 func (r *rendezvous) addStatus(st *Status) {
-	st.Socket.RelayDropped = r.dropped
+	st.Socket.RelayDropped, st.Socket.SideFailed = r.dropped, r.sideFailed
 	st.Reflexive = append(st.Reflexive, r.client.Reflexive()...)
 	f := r.client.Findings()
 	st.NAT, st.Public, st.Surveyed = f.NAT, f.Public, f.Done

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+
+	"github.com/seed-67dce94e/holdfast/node/netmon"
 )
 
 // interfacesMax is how many interfaces are used: the systems allow a socket about
@@ -45,14 +47,8 @@ func prefixes(ifi net.Interface) (list []netip.Prefix) {
 		return nil
 	}
 	for _, a := range addrs {
-		ipNet, ok := a.(*net.IPNet)
-		if !ok {
-			continue
-		}
-		ip, ok := netip.AddrFromSlice(ipNet.IP)
-		ones, _ := ipNet.Mask.Size()
-		if ok {
-			list = append(list, netip.PrefixFrom(ip.Unmap(), ones).Masked())
+		if p := netmon.Prefix(a); p.IsValid() {
+			list = append(list, p.Masked())
 		}
 	}
 	return list

@@ -80,18 +80,27 @@ func addresses(ifi net.Interface) (list []netip.Prefix) {
 		return nil
 	}
 	for _, a := range addrs {
-		ipNet, ok := a.(*net.IPNet)
-		if !ok {
-			continue
-		}
-		ip, ok := netip.AddrFromSlice(ipNet.IP)
-		ones, _ := ipNet.Mask.Size()
-		if ip = ip.Unmap(); ok && ip.IsGlobalUnicast() {
-			list = append(list, netip.PrefixFrom(ip, ones))
+		if p := Prefix(a); p.IsValid() && p.Addr().IsGlobalUnicast() {
+			list = append(list, p)
 		}
 	}
 	slices.SortFunc(list, netip.Prefix.Compare)
 	return list
+}
+
+// Prefix returns an address of an interface, as package net has it, with the length
+// of the prefix of its link. It is invalid if a is nothing of that kind.
+func Prefix(a net.Addr) netip.Prefix {
+	ipNet, ok := a.(*net.IPNet)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip, ok := netip.AddrFromSlice(ipNet.IP)
+	ones, bits := ipNet.Mask.Size()
+	if ip = ip.Unmap(); !ok || bits != ip.BitLen() {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(ip, ones)
 }
 
 // leavesFrom asks the system which address a datagram to a remote address would

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/libp2p/go-netroute"
+	"github.com/seed-67dce94e/holdfast/node/netmon"
 	"github.com/seed-67dce94e/holdfast/node/reach"
 )
 
@@ -49,12 +50,7 @@ func linkOf(iface *net.Interface, addr netip.Addr) netip.Prefix {
 	}
 	list, _ := iface.Addrs() // without it, the gateway alone is believed
 	for _, a := range list {
-		n, ok := a.(*net.IPNet)
-		if !ok {
-			continue
-		}
-		p, err := netip.ParsePrefix(n.String())
-		if err == nil && p.Addr() == addr {
+		if p := netmon.Prefix(a); p.IsValid() && p.Addr() == addr {
 			return p.Masked()
 		}
 	}

@@ -90,7 +90,9 @@ func (c *Client) maybeSurvey(i int) {
 		server: i, base: netip.AddrPortFrom(s.remote.Addr(), s.stunPort+1), probes: s.probes,
 		hairpins: clock.Never, poison: clock.Never,
 	}
-	c.survey.findings.Public = verdict(c.isHost(s.observed))
+	if !s.observed.Addr().IsLoopback() { // a server on this machine is on this side of any NAT
+		c.survey.findings.Public = verdict(c.isHost(s.observed))
+	}
 	c.surveyMapping(s.observed)
 	c.surveyFiltering()
 }
