@@ -10,9 +10,9 @@ import (
 
 // candidatesFor returns what peer is told of c: what it says of itself, as far as
 // that is plausible, since it may have opened a socket for the purpose, and then
-// where the server sees it. Of a node without UDP,
-// and of one that keeps its addresses to itself, nobody is told anything.
-// Addresses of this machine are told on this machine only.
+// where the server sees it. Of a node without UDP, and of one that keeps its
+// addresses to itself, nobody is told anything. Addresses of this machine are told
+// on this machine only.
 func candidatesFor(peer, c *client, nat *wire.NAT, claimed *wire.Candidates) (list wire.Candidates) {
 	if !c.udp || nat.Flags&(wire.NATRelayOnly|wire.NATNoUDP) != 0 {
 		return list

@@ -231,7 +231,7 @@ func (h *handler) PathChanged(conn *node.Conn, _, _ node.Path) {
 	s := (*Server)(h)
 	s.drive(func(clock.Time) {
 		if c := s.clients[conn]; c != nil {
-			s.locate(c)
+			s.locate(c) // it may have moved between UDP and a WebSocket, too
 		}
 	})
 }

@@ -25,7 +25,7 @@ func labVerb(s streams) *cli.Command {
 		Description: `Takes place on pretend networks in this process, in real time; nothing is sent. It
 fails if a pair does not come to what it must. The kinds of network are:
 
-   ` + kindNames(7) + `
+   ` + kindNames(5) + `
 
 Examples:
    holdfast lab

@@ -193,6 +193,31 @@ func TestUDPIsBlockedAndComesBack(t *testing.T) {
 	})
 }
 
+// A node whose session with the server is back on UDP, which is tried again 5 s
+// after the block began, is told its address at once: until then its peers take it
+// for one without UDP.
+func TestNodeLearnsItsAddressAsSoonAsUDPIsBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *World) {
+		a, b := w.add(t, PortRestricted, nil), w.add(t, PortRestricted, nil)
+		ab, ba := call(t, a.Node, b.Node)
+		k := talks(t, ab, ba, 5*time.Millisecond)
+		seen := func() bool { return a.Node.Status().Servers[0].Observed.IsValid() }
+		for range 3 {
+			time.Sleep(time.Second)
+			w.blockUDP(a, true)
+			time.Sleep(4 * time.Second)
+			if seen() {
+				t.Error("the server has told an address of a node without UDP")
+			}
+			w.blockUDP(a, false)
+			if !eventually(3500*time.Millisecond, seen) {
+				t.Error("3.5 s after UDP is back the node does not know its address")
+			}
+		}
+		finish(t, k)
+	})
+}
+
 // blockUDP lets no datagram to or from a host pass.
 func (w *World) blockUDP(p Place, blocked bool) {
 	w.Net.Do(func(*wiretest.Net) {

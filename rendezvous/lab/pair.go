@@ -79,7 +79,8 @@ func Run(ctx context.Context, p Pair, o Options) (r Result, err error) {
 	if err := wait(ctx, settleTime); err != nil {
 		return r, err
 	}
-	return r, meet(ctx, &r, places[0].Node, places[1].Node, o.Patience)
+	err = meet(ctx, &r, places[0].Node, places[1].Node, o.Patience)
+	return r, err
 }
 
 func meet(ctx context.Context, r *Result, a, b *node.Node, patience time.Duration) error {
