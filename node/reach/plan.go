@@ -232,6 +232,9 @@ func (p *plan) search(me *side, peer netip.AddrPort, hard bool, sockets int, por
 // gives each port once.
 func (p *plan) grid(me *side, it *wire.NAT, peer netip.AddrPort, counts bool) {
 	if counts {
+		if it.Low < firstUserPort {
+			return // no NAT has such a block: it is somebody's service that is meant
+		}
 		quarter := (it.High - it.Low) / 4 // the block may be smaller than it was taken for
 		aims := guesses(0, peer.Addr(), within(me.chance, it.Low+quarter, it.High-quarter, 1))
 		for range gridRow * len(aims) {
