@@ -178,15 +178,15 @@ func (d *Diagnosis) judge() {
 	case d.UDP != Yes:
 		d.Verdict = "UDP is blocked: sessions go through a server's relay, over TCP"
 		d.Advice = "let UDP pass to get direct paths"
-	case d.local():
-		d.Verdict = "the server is on this machine: it cannot tell what the network looks like from outside"
-		d.Advice = "name a server elsewhere to learn more"
 	case d.Public == Yes && d.NAT.Filtering == wire.AddressAndPortDependent:
 		d.Verdict = "public address behind a firewall: direct paths to almost everybody"
 		d.Advice = "nothing to do"
 	case d.Public == Yes:
 		d.Verdict = "public address: direct paths to everybody who has UDP"
 		d.Advice = "nothing to do"
+	case d.local():
+		d.Verdict = "the server is on this machine: it cannot tell what the network looks like from outside"
+		d.Advice = "name a server elsewhere to learn more"
 	case mapped:
 		d.Verdict = "behind a NAT whose gateway maps a port: direct paths to almost everybody"
 		d.Advice = "nothing to do"

@@ -90,8 +90,8 @@ func (c *Client) maybeSurvey(i int) {
 		server: i, base: netip.AddrPortFrom(s.remote.Addr(), s.stunPort+1), probes: s.probes,
 		hairpins: clock.Never, poison: clock.Never,
 	}
-	if !s.observed.Addr().IsLoopback() { // a server on this machine is on this side of any NAT
-		c.survey.findings.Public = verdict(c.isHost(s.observed))
+	if own := c.isHost(s.observed); own || !s.observed.Addr().IsLoopback() {
+		c.survey.findings.Public = verdict(own) // else the server is on this machine, before any NAT
 	}
 	c.surveyMapping(s.observed)
 	c.surveyFiltering()
