@@ -225,8 +225,10 @@ func (r *rendezvous) planUDP(l *serverLink) {
 	})
 }
 
+// tryUDP lets the session with a server ask for it over UDP again, at once: if it
+// has to do without, or if it has not been answered yet.
 func (r *rendezvous) tryUDP(now session.Time, l *serverLink) {
-	if l.sess == nil || !isStream(l.sess.Path().Link) {
+	if l.sess == nil || l.up && !isStream(l.sess.Path().Link) {
 		return
 	}
 	for _, p := range l.stream.udp {

@@ -242,7 +242,7 @@ func TestHostThatWakesIsReachableAgain(t *testing.T) {
 		})
 		begun := time.Now()
 		var c *node.Conn
-		ok := eventually(3*time.Second, func() bool {
+		ok := eventually(2*time.Second, func() bool {
 			var err error
 			c, err = b.Node.Dial(t.Context(), a.Node.ID())
 			return err == nil
