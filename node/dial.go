@@ -32,7 +32,7 @@ type dial struct {
 }
 
 // Dial opens a session with a peer whom a rendezvous server knows. It begins
-// through that server's relay, so that it is usable after two round trips, and
+// through that server's relay, so that it is usable after one round trip, and
 // moves to a direct path as soon as one is found. It waits for servers that are
 // not connected yet. If ctx has no deadline, it gives up after 15 s. Errors are
 // *DialError; ErrPeerAbsent, ErrOffline and ErrHandshakeTimeout may be in it.

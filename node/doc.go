@@ -41,8 +41,8 @@
 //
 // # Paths
 //
-// A session that Dial opens starts over the relay of a rendezvous server, two
-// round trips after the call, and moves to a direct path once one is found. When
+// A session that Dial opens starts over the relay of a rendezvous server, one
+// round trip over it after the call, and moves to a direct path once one is found. When
 // the path dies, because a NAT forgot it or a laptop changed networks, the
 // session falls back to the relay, on which what is sent is doubled as soon as the
 // path is in doubt, or waits for an introduction; it keeps its messages, and
