@@ -42,6 +42,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			&cli.StringSliceFlag{Name: "server", Aliases: []string{"s"}, Usage: "rendezvous `SERVER` (hf1...@host:port); may be repeated", Sources: cli.EnvVars("HOLDFAST_RENDEZVOUS")},
 			&cli.StringFlag{Name: "key", Usage: "identity `FILE`, made if absent (default: in the user's state directory)", Sources: cli.EnvVars("HOLDFAST_KEY"), TakesFile: true},
 			&cli.StringFlag{Name: "listen", Usage: "UDP `ADDRESS` to use, as host:port (default: any port)"},
+			&cli.BoolFlag{Name: "lan", Usage: "find peers on the local link without a server, and be found there", Sources: cli.EnvVars("HOLDFAST_LAN")},
 			&cli.BoolFlag{Name: "relay-only", Usage: "tell peers no address, and reach them through servers' relays alone", Sources: cli.EnvVars("HOLDFAST_RELAY_ONLY")},
 			&cli.BoolFlag{Name: "search", Usage: "search all ports for a peer whose NAT picks them at random, if it does too", Sources: cli.EnvVars("HOLDFAST_SEARCH")},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON object a line"},

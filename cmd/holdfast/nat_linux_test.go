@@ -429,6 +429,26 @@ func TestPeersBehindNATsOfOneHomeMeetInside(t *testing.T) {
 	}
 }
 
+// Two hosts on one link meet without a server, by the peer ID alone.
+func TestPeersBehindNATsFindEachOtherOnTheirLink(t *testing.T) {
+	netnstest.Require(t)
+	l := newEmptyLab(t)
+	home := must(l.internet.Router("home", netnstest.PortRestricted, aliceAddrs[0], uplink))
+	alice, bob := must(l.internet.Host("a", home)), must(l.internet.Host("b", home))
+	onLAN := func(h *netnstest.Host, args ...string) *process {
+		cmd := h.Command(l.context(), builtCommand("holdfast"), append(args, "--json", "--lan")...)
+		return start(t, isolate(t, cmd))
+	}
+	var online struct{ ID string }
+	onLAN(bob, "echo").await("online", &online)
+	p := onLAN(alice, "ping", "--count", "2", "--interval", "100ms", online.ID)
+	var sum pingSummaryLine
+	p.await("summary", &sum)
+	if code := p.wait(); code != 0 || sum.Received != 2 || sum.Path.Kind != "direct" {
+		t.Errorf("exit %d, %+v\n%s", code, sum, p.stderr.String())
+	}
+}
+
 // A conversation is a session between two labPeers.
 type conversation struct {
 	t          *testing.T

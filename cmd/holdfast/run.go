@@ -42,6 +42,7 @@ type run struct {
 	json    bool
 
 	relayOnly bool
+	lan       bool
 	search    bool
 }
 
@@ -58,6 +59,7 @@ func newRun(s streams, cmd *cli.Command) *run {
 
 		relayOnly: cmd.Bool("relay-only"),
 		search:    cmd.Bool("search"),
+		lan:       cmd.Bool("lan"),
 	}
 }
 
@@ -100,6 +102,7 @@ func (r *run) node(key node.Key, trace *node.Trace) (*node.Node, error) {
 		App:        appName,
 		Addr:       r.listen,
 		Rendezvous: r.servers,
+		LAN:        r.lan,
 		RelayOnly:  r.relayOnly,
 		Search:     r.search,
 		Trace:      trace,

@@ -57,8 +57,8 @@ func (r *run) mayCall(key node.Key, peer node.Ticket) error {
 	switch {
 	case peer.Peer == key.ID():
 		return program.Hint(errors.New("PEER is yourself: both sides use the same key"), "give one of the two another identity, as in --key ./other.key")
-	case len(r.servers) == 0 && len(peer.Servers) == 0 && len(peer.Addrs) == 0:
-		return program.Misused("a peer ID alone does not say where the peer is: add --server, or use the ticket that the peer prints")
+	case len(r.servers) == 0 && len(peer.Servers) == 0 && len(peer.Addrs) == 0 && !r.lan:
+		return program.Misused("a peer ID alone does not say where the peer is: add --server, use the ticket that the peer prints, or look for it here with --lan")
 	case r.relayOnly && len(r.servers) == 0 && len(peer.Servers) == 0:
 		return program.Misused("--relay-only needs a server to relay: add --server, or use a ticket that names one")
 	}
@@ -174,8 +174,8 @@ func (o online) String() string {
 // announce waits until the node can be found, and prints its ticket.
 func (r *run) announce(ctx context.Context, n *node.Node, invite string) error {
 	t := r.ticket(n)
-	if len(t.Servers) == 0 && len(t.Addrs) == 0 {
-		return program.Misused("nobody could find this node: add --server, or --listen with an address of this machine")
+	if len(t.Servers) == 0 && len(t.Addrs) == 0 && !r.lan {
+		return program.Misused("nobody could find this node: add --server, --lan, or --listen with an address of this machine")
 	}
 	if err := r.online(ctx, n); err != nil {
 		return err
