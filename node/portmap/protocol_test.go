@@ -205,7 +205,11 @@ func TestHostileAnswersOfPCPAndNATPMP(t *testing.T) {
 		name, protocol string
 		change         func(reply []byte)
 	}{
-		{"another nonce", PCP, put(24, 9)},
+		{"another nonce", PCP, func(b []byte) {
+			if len(b) > 24 {
+				b[24] ^= 9
+			}
+		}},
 		{"another port", PCP, put(40, 9)},
 		{"another protocol", PCP, put(36, 6)},
 		{"a request", PCP, put(1, 1)},
