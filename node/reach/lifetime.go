@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/clock"
-	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // A Lifetime is how long the NATs before a node keep a mapping that nothing uses,
@@ -45,7 +44,7 @@ func (c *Client) KeepAlive() time.Duration {
 
 func (c *Client) isPublic() bool {
 	s := c.survey
-	return s != nil && s.findings.Done && s.findings.Public == Yes && s.findings.NAT.Filtering < wire.AddressAndPortDependent
+	return s != nil && s.findings.Done && s.findings.Public == Yes && ignoresPorts(s.findings.NAT.Filtering)
 }
 
 // A network is what lifetimes are remembered by.

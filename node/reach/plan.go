@@ -98,11 +98,12 @@ func techniqueFor(a, b *wire.NAT, round int) Technique {
 // portFree reports whether the filter before an endpoint-independent mapping
 // ignores ports: then it does not matter which one the other side comes from.
 func portFree(a, b *wire.NAT) bool {
-	open := func(n *wire.NAT) bool {
-		return n.Mapping == wire.EndpointIndependent && n.Filtering != wire.BehaviorUnknown &&
-			n.Filtering != wire.AddressAndPortDependent
-	}
+	open := func(n *wire.NAT) bool { return n.Mapping == wire.EndpointIndependent && ignoresPorts(n.Filtering) }
 	return hardnessOf(a) != easy && open(b) || hardnessOf(b) != easy && open(a)
+}
+
+func ignoresPorts(filtering wire.NATBehavior) bool {
+	return filtering == wire.EndpointIndependent || filtering == wire.AddressDependent
 }
 
 // roundsFor returns how many rounds are worth their packets before a rest.

@@ -71,7 +71,7 @@ type survey struct {
 // Timing of a survey.
 const (
 	surveyProbesMin = 4                      // probe ports that a server must have
-	surveyInterval  = 10 * time.Second       // between surveys
+	surveyInterval  = 5 * time.Minute        // between surveys that nobody answers
 	poisonWait      = 250 * time.Millisecond // for the unsolicited datagram to have reached the NAT
 	hairpinWait     = 500 * time.Millisecond
 	sampleGap       = 4 * time.Millisecond // between samples of a port allocation, so that they stay in order
@@ -79,10 +79,10 @@ const (
 )
 
 // maybeSurvey begins a survey with server i if there was none since the network
-// changed.
+// changed, or none that was answered.
 func (c *Client) maybeSurvey(i int) {
 	s := &c.servers[i]
-	if c.survey != nil || s.probes < surveyProbesMin || !s.observed.IsValid() || c.now < c.surveyAfter {
+	if c.survey != nil && !c.survey.unanswered() || s.probes < surveyProbesMin || !s.observed.IsValid() || c.now < c.surveyAfter {
 		return
 	}
 	c.surveyAfter = c.now.Add(surveyInterval)
@@ -95,6 +95,12 @@ func (c *Client) maybeSurvey(i int) {
 	}
 	c.surveyMapping(s.observed)
 	c.surveyFiltering()
+}
+
+// unanswered reports whether a survey is over and has found out nothing: loss, or
+// a firewall before the probe ports that may be opened.
+func (s *survey) unanswered() bool {
+	return s.findings.Done && s.findings.NAT.Mapping == wire.BehaviorUnknown
 }
 
 func (c *Client) isHost(a netip.AddrPort) bool {
@@ -126,6 +132,9 @@ func (c *Client) surveyOver(s *survey) {
 		return
 	}
 	s.findings.Done = true
+	if s.unanswered() {
+		s.findings.NAT.Filtering = wire.BehaviorUnknown // silence was not the filter's
+	}
 	if s.side != 0 {
 		c.closeSockets([]uint32{s.side})
 	}

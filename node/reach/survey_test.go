@@ -223,15 +223,51 @@ func TestSurveyOutlivesLoss(t *testing.T) {
 // A server whose probe ports a firewall drops must not be taken for proof of
 // anything that makes peers give up.
 func TestSilentProbePortsProveNothing(t *testing.T) {
+	for _, host := range []Host{atHome, {Addr: publicSelf}} {
+		r := newSurveyRig(t, host)
+		b := box{lost: func(int, Action) bool { return true }}
+		b.through(r, 4*time.Second)
+		if f := r.c.Findings(); !f.Done || f.NAT != (wire.NAT{}) || hardnessOf(&f.NAT) != easy {
+			t.Errorf("found %+v", f)
+		}
+		if b.requests > 40 {
+			t.Errorf("%d requests to a server that does not answer", b.requests)
+		}
+		if d := r.c.KeepAlive(); d != keepAliveDefault {
+			t.Errorf("keepalive %v, want %v: there may be a firewall", d, keepAliveDefault)
+		}
+	}
+}
+
+// Loss, or a firewall before the probe ports, need not last.
+func TestSurveyThatNobodyAnsweredIsRepeated(t *testing.T) {
 	r := newSurveyRig(t, atHome)
-	b := box{lost: func(int, Action) bool { return true }}
+	deaf := true
+	b := box{lost: func(int, Action) bool { return deaf }}
 	b.through(r, 4*time.Second)
-	if f := r.c.Findings(); !f.Done || f.NAT.Mapping != wire.BehaviorUnknown || hardnessOf(&f.NAT) != easy {
+	spent := b.requests
+
+	deaf = false
+	r.tellProbes()
+	b.through(r, 4*time.Second)
+	if f := r.c.Findings(); f.NAT.Mapping != wire.BehaviorUnknown || b.requests > spent+2 {
+		t.Errorf("%d requests at once after %d that nobody answered: %+v", b.requests-spent, spent, f)
+	}
+	b.through(r, surveyInterval)
+	r.tellProbes()
+	b.through(r, 4*time.Second)
+	if f := r.c.Findings(); !f.Done || f.NAT.Mapping != wire.EndpointIndependent {
 		t.Errorf("found %+v", f)
 	}
-	if b.requests > 40 {
-		t.Errorf("%d requests to a server that does not answer", b.requests)
+	b.through(r, surveyInterval)
+	r.tellProbes()
+	b.through(r, 100*time.Millisecond)
+	if f := r.c.Findings(); !f.Done {
+		t.Error("what is known is looked for again")
 	}
+	r.c.Moved(r.now)
+	r.drain()
+	wantSocketsClosed(t, r)
 }
 
 func TestSurveySeesWhetherTheNATTurnsPacketsAround(t *testing.T) {
