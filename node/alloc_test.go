@@ -1,3 +1,7 @@
+// The race detector allocates.
+
+//go:build !race
+
 package node_test
 
 import (
@@ -7,9 +11,6 @@ import (
 )
 
 func TestSendingAndReceivingDoNotAllocate(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
 	alice, bob := listenUDP(t, node.Config{}), listenUDP(t, node.Config{})
 	ab, ba := connectUDP(t, alice, bob, bob.LocalAddr())
 	there, here := ab.Channel(1, nil), ba.Channel(1, nil)

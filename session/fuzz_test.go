@@ -68,7 +68,7 @@ func FuzzDatagram(f *testing.F) {
 	before := stateHash(b.ep)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if wire.Classify(data) == wire.KindInit {
-			t.Skip("an INIT may be answered")
+			return // may be answered
 		}
 		if datagrams, events := b.feed(a.addr(), data); datagrams+events > 0 {
 			t.Fatalf("%d datagrams and %d events", datagrams, events)

@@ -1,5 +1,0 @@
-//go:build !race
-
-package wslink
-
-const raceEnabled = false
