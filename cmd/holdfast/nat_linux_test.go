@@ -327,7 +327,7 @@ func TestEstablishedSessionSurvivesChangesOfNetworkThatCutIt(t *testing.T) {
 
 	talk.survives("link down", func() error {
 		err := l.alice.Unplug()
-		time.Sleep(down)
+		netnstest.Pass(down)
 		return errors.Join(err, l.alice.Plug())
 	}, down+plugWithin)
 	talk.directAgain("link up")
@@ -342,7 +342,7 @@ func TestEstablishedSessionSurvivesChangesOfNetworkThatCutIt(t *testing.T) {
 	l.server.kill()
 	talk.survives("link down, server killed", func() error {
 		err := l.bob.Unplug()
-		time.Sleep(down)
+		netnstest.Pass(down)
 		return errors.Join(err, l.bob.Plug())
 	}, down+plugWithin)
 	l.startServer()
@@ -366,7 +366,7 @@ func TestEstablishedSessionSurvivesChangesOfNetworkByItsCarrier(t *testing.T) {
 	talk := l.talk()
 	talk.direct()
 	talk.mark()
-	time.Sleep(*carrierTime)
+	netnstest.Pass(*carrierTime)
 	gap := talk.mark()
 	t.Logf("mappings dropped after %v, for %v: silent for %v at most", *carrierAge, *carrierTime, gap)
 	if gap > 500*time.Millisecond {
@@ -388,7 +388,7 @@ func TestPeerBehindNATsIsReachableSoonAfterItWakes(t *testing.T) {
 	if err := sleeper.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(*suspendTime)
+	netnstest.Pass(*suspendTime)
 	if err := sleeper.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

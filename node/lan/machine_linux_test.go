@@ -43,6 +43,17 @@ func onMachine(t *testing.T) bool {
 	return false
 }
 
+// eventually reports whether ok returns true within 5 s: the kernel gives an interface
+// its addresses and its carrier in its own time, which is not virtual.
+func eventually(ok func() bool) bool {
+	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
 func TestGroupsFollowTheNetwork(t *testing.T) {
 	if !onMachine(t) {
 		return
@@ -54,17 +65,15 @@ func TestGroupsFollowTheNetwork(t *testing.T) {
 	defer s.Close()
 	wantGroups := func(when string, want int) {
 		t.Helper()
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		var got int
+		if !eventually(func() bool {
 			if err := s.Refresh(); err != nil {
 				t.Errorf("%s: %v", when, err)
 			}
-			got := s.Stats().Groups
-			if got == want {
-				return // the system gives addresses to an interface in its own time
-			}
-			if time.Now().After(end) {
-				t.Fatalf("%s: %d groups, want %d", when, got, want)
-			}
+			got = s.Stats().Groups
+			return got == want
+		}) {
+			t.Fatalf("%s: %d groups, want %d", when, got, want)
 		}
 	}
 	if sent, err := NewSender(listenMain(t, "udp4"), 0).Send([]byte("INIT")); sent != 0 || err == nil {
@@ -144,14 +153,13 @@ func TestProcessesOfOneMachineFindEachOther(t *testing.T) {
 // sendOnce sends as soon as the system finds that the cable is plugged in.
 func sendOnce(t *testing.T, sender *Sender, b []byte) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		sent, err := sender.Send(b)
-		if sent == 1 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("sent on %d interfaces: %v", sent, err)
-		}
+	var sent int
+	var err error
+	if !eventually(func() bool {
+		sent, err = sender.Send(b)
+		return sent == 1
+	}) {
+		t.Fatalf("sent on %d interfaces: %v", sent, err)
 	}
 }
 
@@ -170,11 +178,7 @@ func TestUnicastToThePortIsDropped(t *testing.T) {
 	conn := listenMain(t, "udp4")
 	conn.WriteToUDPAddrPort([]byte("INIT"), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), Port))
 	conn.WriteToUDPAddrPort(make([]byte, 5000), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), Port))
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		if st := s.Stats(); st.OffLink == 1 && st.Oversize == 1 {
-			return
-		} else if time.Now().After(end) {
-			t.Fatalf("not counted: %+v", st)
-		}
+	if !eventually(func() bool { st := s.Stats(); return st.OffLink == 1 && st.Oversize == 1 }) {
+		t.Fatalf("not counted: %+v", s.Stats())
 	}
 }

@@ -64,7 +64,8 @@ func inNamespace(t *testing.T) {
 	}
 }
 
-// waitForCarrier waits until the system finds that the cable is plugged in.
+// waitForCarrier waits until the kernel finds that the cable is plugged in, in its own
+// time, which is not virtual.
 func waitForCarrier(t *testing.T, name string) {
 	t.Helper()
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {

@@ -98,7 +98,7 @@ func TestRouterRebootsWithEmptyTablesAndAnotherAddress(t *testing.T) {
 			done := make(chan error)
 			begin := time.Now()
 			go func() { done <- l.router.Reboot(down, l.moved) }()
-			time.Sleep(down / 4)
+			Pass(down / 4)
 			if _, ok := l.reaches(l.first); ok {
 				t.Error("a packet passes meanwhile")
 			}
@@ -166,7 +166,7 @@ func TestRouterExpiresMappingsAtAnAge(t *testing.T) {
 		n := m
 		for n == m && time.Since(begin) < 3*age { // traffic does not keep it
 			l.passes(l.first, m)
-			time.Sleep(20 * time.Millisecond)
+			Pass(20 * time.Millisecond)
 			n = l.mapped(l.first)
 		}
 		if took := time.Since(begin); took < age || took > age+300*time.Millisecond {
@@ -180,7 +180,7 @@ func TestRouterExpiresMappingsAtAnAge(t *testing.T) {
 		}
 		l.works(n)
 		l.must(carrier.conntrack("-F")) // the next round begins with none
-		time.Sleep(age + 100*time.Millisecond)
+		Pass(age + 100*time.Millisecond)
 	}
 }
 
@@ -189,7 +189,7 @@ func TestRouterForgetsFlowsAfterTheirTimeouts(t *testing.T) {
 	l := newLab(t, PortRestricted)
 	l.must(l.router.Timeouts(time.Second, 3*time.Second))
 	m := l.mapped(l.first)
-	time.Sleep(1500 * time.Millisecond)
+	Pass(1500 * time.Millisecond)
 	if l.passes(l.first, m) {
 		t.Error("a flow that nobody answered lives on")
 	}
@@ -211,7 +211,7 @@ func TestChangesOfNetworkLeaveAGap(t *testing.T) {
 	done := make(chan error)
 	begin := time.Now()
 	go func() { done <- l.host.Switch(away, gap) }()
-	time.Sleep(gap / 2)
+	Pass(gap / 2)
 	if got := l.addresses(); len(got) != 0 {
 		t.Errorf("addresses %v in the gap, want none", got)
 	}
@@ -341,7 +341,7 @@ func pour(c *net.UDPConn, to netip.AddrPort, n int) {
 	b := make([]byte, 1200)
 	begin := time.Now()
 	for i := range n {
-		time.Sleep(time.Until(begin.Add(time.Second * time.Duration(i) / time.Duration(n))))
+		Pass(time.Until(begin.Add(time.Second * time.Duration(i) / time.Duration(n))))
 		must(c.WriteToUDPAddrPort(b, to))
 	}
 }
