@@ -246,3 +246,20 @@ func TestServerWithSeveralSockets(t *testing.T) {
 		}
 	}
 }
+
+func TestServerThatClosesIsLeftInPeace(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		a, b := l.public(1), l.public(2)
+		l.online(a, b)
+		if err := l.server.Close(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(20 * time.Second)
+		l.startServer()
+		if !eventually(5*time.Second, func() bool { return l.server.Stats().Registered == 2 }) {
+			t.Errorf("5 s after the server's return: %+v", l.server.Stats())
+		}
+		ab, ba := l.connect(a, b)
+		l.exchange(ab, ba)
+	})
+}

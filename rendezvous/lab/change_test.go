@@ -1,9 +1,7 @@
 package lab
 
 import (
-	"encoding/binary"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,95 +9,6 @@ import (
 	"github.com/seed-67dce94e/holdfast/node"
 	"github.com/seed-67dce94e/holdfast/wire/wiretest"
 )
-
-// A talk is numbered messages one way, and what came of them.
-type talk struct {
-	t       *testing.T
-	from    *node.Conn
-	every   time.Duration
-	stop    chan struct{}
-	running sync.WaitGroup
-
-	mu      sync.Mutex
-	sent    uint64
-	next    uint64 // expected
-	last    time.Time
-	longest time.Duration // between two messages received
-}
-
-// talks lets the two ends of a session talk to each other.
-func talks(t *testing.T, ab, ba *node.Conn, every time.Duration) []*talk {
-	var both []*talk
-	for _, way := range [][2]*node.Conn{{ab, ba}, {ba, ab}} {
-		k := &talk{t: t, from: way[0], every: every, stop: make(chan struct{}), last: time.Now()}
-		k.running.Go(k.send)
-		k.running.Go(func() { k.receive(way[1]) })
-		both = append(both, k)
-	}
-	return both
-}
-
-func (k *talk) send() {
-	tick := time.NewTicker(k.every)
-	defer tick.Stop()
-	for n := uint64(0); ; n++ {
-		select {
-		case <-tick.C:
-		case <-k.stop:
-			k.mu.Lock()
-			k.sent = n
-			k.mu.Unlock()
-			return
-		}
-		if err := k.from.Send(k.t.Context(), binary.BigEndian.AppendUint64(nil, n)); err != nil {
-			k.t.Errorf("message %d: %v", n, err)
-			return
-		}
-	}
-}
-
-func (k *talk) receive(to *node.Conn) {
-	for m, err := range to.Messages(k.t.Context()) {
-		if err != nil {
-			return // the session is closed at the end
-		}
-		k.mu.Lock()
-		if n := binary.BigEndian.Uint64(m.Data); n != k.next {
-			k.t.Errorf("message %d arrived in place of %d", n, k.next)
-		}
-		k.next++
-		k.longest = max(k.longest, time.Since(k.last))
-		k.last = time.Now()
-		k.mu.Unlock()
-	}
-}
-
-// gap returns the longest silence of all since the last call.
-func gap(talks []*talk) (longest time.Duration) {
-	for _, k := range talks {
-		k.mu.Lock()
-		longest = max(longest, k.longest, time.Since(k.last))
-		k.longest = 0
-		k.mu.Unlock()
-	}
-	return longest
-}
-
-// finish ends the talks and checks that everything has arrived, once.
-func finish(t *testing.T, talks []*talk) {
-	t.Helper()
-	for _, k := range talks {
-		close(k.stop)
-	}
-	time.Sleep(5 * time.Second)
-	for _, k := range talks {
-		k.mu.Lock()
-		if k.next != k.sent {
-			t.Errorf("%d of %d messages arrived", k.next, k.sent)
-		}
-		k.mu.Unlock()
-	}
-}
 
 // shorter is d, or a part of it under the race detector: that fails now and then
 // in a bubble with very many timers (golang/go#78156).
@@ -128,6 +37,9 @@ func direct(conns ...*node.Conn) bool {
 	return true
 }
 
+// strict is the NAT of a home that gives out ports at random.
+var strict = wiretest.NATConfig{Filtering: wiretest.AddressAndPortDependent, Ports: wiretest.RandomPort}
+
 // A carrier's NAT drops each mapping a minute after it was made, used or not.
 func TestCarrierThatDropsMappingsEveryMinute(t *testing.T) {
 	for _, mapping := range []wiretest.Behavior{wiretest.EndpointIndependent, wiretest.AddressAndPortDependent} {
@@ -136,13 +48,7 @@ func TestCarrierThatDropsMappingsEveryMinute(t *testing.T) {
 				carrier := wiretest.NATConfig{
 					Mapping: mapping, Filtering: wiretest.AddressAndPortDependent, Ports: wiretest.RandomPort, MaxAge: time.Minute,
 				}
-				a, err := w.AddBehind(carrier, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := a.Node.WaitOnline(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				a := w.addBehind(t, carrier)
 				b := w.add(t, PortRestricted, nil)
 				ab, ba := call(t, a.Node, b.Node)
 				time.Sleep(5 * time.Second)
@@ -164,14 +70,7 @@ func TestCarrierThatDropsMappingsEveryMinute(t *testing.T) {
 // The whole of UDP is blocked for the one, and comes back.
 func TestUDPIsBlockedAndComesBack(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *World) {
-		a, b := w.add(t, PortRestricted, nil), w.add(t, PortRestricted, nil)
-		ab, ba := call(t, a.Node, b.Node)
-		if !eventually(time.Second, func() bool { return direct(ab, ba) }) {
-			t.Fatalf("paths %v and %v", ab.Path(), ba.Path())
-		}
-		k := talks(t, ab, ba, 5*time.Millisecond)
-		time.Sleep(time.Second)
-		gap(k)
+		a, _, ab, ba, k := talking(t, w, strict)
 		for range 3 {
 			w.blockUDP(a, true)
 			time.Sleep(5 * time.Second)
@@ -261,14 +160,7 @@ func TestHostThatWakesIsReachableAgain(t *testing.T) {
 // once, and do so while the server restarts.
 func TestBothSidesHardToReachAtOnce(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *World) {
-		a, b := w.add(t, PortRestricted, nil), w.add(t, PortRestricted, nil)
-		ab, ba := call(t, a.Node, b.Node)
-		if !eventually(time.Second, func() bool { return direct(ab, ba) }) {
-			t.Fatalf("paths %v and %v", ab.Path(), ba.Path())
-		}
-		k := talks(t, ab, ba, 5*time.Millisecond)
-		time.Sleep(time.Second)
-		gap(k)
+		a, b, ab, ba, k := talking(t, w, strict)
 		next := byte(100)
 		renumber := func() {
 			w.Net.Do(func(*wiretest.Net) {
@@ -337,5 +229,94 @@ func TestRelayOnlyNodeIsNotFound(t *testing.T) {
 				t.Errorf("explained by %v", x.Cause)
 			}
 		}
+	})
+}
+
+// Both sides filter by port, so nothing from a new mapping gets in until the
+// server has introduced the two again.
+func TestSessionIsIntroducedAgainAfterAMove(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		move func(a, b *wiretest.NAT)
+		gap  time.Duration
+	}{
+		{"new port of the dialler", func(a, b *wiretest.NAT) { a.Rebind() }, time.Second},
+		{"new port of the other", func(a, b *wiretest.NAT) { b.Rebind() }, time.Second},
+		{"new address", func(a, b *wiretest.NAT) { a.Renumber(netip.MustParseAddr("203.0.113.77")) }, time.Second},
+		{"both at once", func(a, b *wiretest.NAT) { a.Rebind(); b.Rebind() }, 2 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *World) {
+				a, b, ab, ba, k := talking(t, w, strict)
+				for range 5 {
+					w.Net.Do(func(*wiretest.Net) { test.move(a.Router, b.Router) })
+					time.Sleep(2 * time.Second)
+					if g := gap(k); g > test.gap {
+						t.Errorf("silent for %v, want at most %v", g, test.gap)
+					}
+					if !direct(ab, ba) {
+						t.Errorf("paths %v and %v", ab.Path(), ba.Path())
+					}
+				}
+				finish(t, k)
+			})
+		})
+	}
+}
+
+// crash ends the server's process without a word, and leaves its machine up.
+func (w *World) crash(t *testing.T) {
+	t.Helper()
+	blackhole := func(on bool) {
+		w.Net.Do(func(*wiretest.Net) { w.host.Up.Blackhole, w.host.Down.Blackhole = on, on })
+	}
+	blackhole(true)
+	defer blackhole(false)
+	if err := w.Server.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestServerMayCrashAndReturn(t *testing.T) {
+	for _, outage := range []time.Duration{0, 10 * time.Second, 70 * time.Second} {
+		t.Run(outage.String(), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *World) {
+				_, _, _, _, k := talking(t, w, strict)
+				w.crash(t)
+				time.Sleep(outage)
+				if err := w.StartServer(); err != nil {
+					t.Fatal(err)
+				}
+				if !eventually(5*time.Second, func() bool { return w.Server.Stats().Registered == 2 }) {
+					t.Errorf("5 s after the server's return: %+v", w.Server.Stats())
+				}
+				time.Sleep(5 * time.Second)
+				if g := gap(k); g > 50*time.Millisecond {
+					t.Errorf("the direct session was silent for %v", g)
+				}
+				finish(t, k)
+			})
+		})
+	}
+}
+
+func TestSessionOverTheRelayLosesNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *World) {
+		a, b := w.add(t, Random, nil), w.add(t, Random, nil)
+		ab, ba := call(t, a.Node, b.Node)
+		k := talks(t, ab, ba, 5*time.Millisecond)
+		time.Sleep(2 * time.Second)
+		gap(k)
+		for range 3 {
+			w.Net.Do(func(*wiretest.Net) { a.Router.Rebind() })
+			time.Sleep(5 * time.Second)
+			if g := gap(k); g > time.Second {
+				t.Errorf("silent for %v", g)
+			}
+		}
+		if ab.Path().Kind != node.Relayed {
+			t.Errorf("path %v", ab.Path())
+		}
+		finish(t, k)
 	})
 }

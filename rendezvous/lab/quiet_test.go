@@ -31,6 +31,19 @@ func inWorld(t *testing.T, f func(t *testing.T, w *World)) {
 func (w *World) add(t *testing.T, k Kind, cfg *node.Config) Place {
 	t.Helper()
 	p, err := w.Add(k, cfg)
+	return online(t, p, err)
+}
+
+// addBehind is add for a NAT that is none of the kinds.
+func (w *World) addBehind(t *testing.T, nat wiretest.NATConfig) Place {
+	t.Helper()
+	p, err := w.AddBehind(nat, nil)
+	return online(t, p, err)
+}
+
+// online waits until a new node is online.
+func online(t *testing.T, p Place, err error) Place {
+	t.Helper()
 	if err == nil {
 		err = p.Node.WaitOnline(t.Context())
 	}
