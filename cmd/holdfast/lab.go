@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/seed-67dce94e/holdfast/cmd/internal/program"
@@ -131,8 +129,8 @@ type trial struct {
 // all tries the pairs, several at once, and returns what came of each, in their
 // order.
 func (t *trial) all(ctx context.Context, pairs []lab.Pair) []labResult {
-	bar := count(t.err, len(pairs), "meeting", t.json)
-	defer bar.Finish()
+	progress := bar(t.err, int64(len(pairs)), "meeting", t.json, progressbar.OptionShowCount(), progressbar.OptionSetRenderBlankState(true))
+	defer progress.Finish()
 	results := make([]labResult, len(pairs))
 	free := make(chan struct{}, t.jobs)
 	var running sync.WaitGroup
@@ -141,7 +139,7 @@ func (t *trial) all(ctx context.Context, pairs []lab.Pair) []labResult {
 		running.Go(func() {
 			defer func() { <-free }()
 			results[k] = t.one(ctx, p)
-			bar.Add(1)
+			progress.Add(1)
 		})
 	}
 	running.Wait()
@@ -165,19 +163,6 @@ func (t *trial) one(ctx context.Context, p lab.Pair) (r labResult) {
 		}
 	}
 	return r
-}
-
-// count shows on w how many of so many are done, if a person is watching there.
-func count(w io.Writer, total int, what string, quiet bool) *progressbar.ProgressBar {
-	return progressbar.NewOptions(total,
-		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetVisibility(watched(w) && !quiet),
-		progressbar.OptionSetDescription(what),
-		progressbar.OptionShowCount(),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetRenderBlankState(true),
-	)
 }
 
 // report prints what came of the pairs, and fails if that is not what must.

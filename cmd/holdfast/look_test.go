@@ -46,10 +46,8 @@ func explain(t *testing.T, args ...string) (e explained) {
 func TestWhyShowsWhatBothSidesHaveTried(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	echo := start(t, holdfast(t, "echo", "--json", "--listen", "127.0.0.1:0", "--server", server.addr))
-	var online struct{ ID string }
-	echo.await("online", &online)
-	e := explain(t, "--server", server.addr, online.ID)
+	_, id := echoing(t, server.addr)
+	e := explain(t, "--server", server.addr, id)
 	if e.Cause != "none" || e.Path == nil || e.Path.Kind != "direct" || e.DirectAfterMS <= 0 || !e.Remote.Known {
 		t.Fatalf("%+v: want a direct path, when it came, and the peer's report", e)
 	}
@@ -105,10 +103,8 @@ func TestEveryVerbThatWaitsLetsPeersLook(t *testing.T) {
 func TestPingUntilDirectTellsTheTrueCause(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	echo := start(t, holdfast(t, "echo", "--json", "--listen", "127.0.0.1:0", "--server", server.addr))
-	var online struct{ ID string }
-	echo.await("online", &online)
-	_, stderr, code := runToEnd(t, holdfast(t, "ping", "--until-direct", "--count", "2", "--interval", "10ms", "--relay-only", "--listen", "127.0.0.1:0", "--server", server.addr, online.ID))
+	_, id := echoing(t, server.addr)
+	_, stderr, code := runToEnd(t, holdfast(t, "ping", "--until-direct", "--count", "2", "--interval", "10ms", "--relay-only", "--listen", "127.0.0.1:0", "--server", server.addr, id))
 	if code != 1 || !strings.Contains(stderr, node.CauseRelayOnly.Text()) || !strings.Contains(stderr, "holdfast: hint: "+node.CauseRelayOnly.Remedy()) {
 		t.Errorf("exit %d, want 1, the cause and the advice\n%s", code, stderr)
 	}
@@ -117,10 +113,8 @@ func TestPingUntilDirectTellsTheTrueCause(t *testing.T) {
 func TestPathsShowsTheOneThatCarriesTheDataFirst(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	echo := start(t, holdfast(t, "echo", "--json", "--listen", "127.0.0.1:0", "--server", server.addr))
-	var online struct{ ID string }
-	echo.await("online", &online)
-	p := start(t, holdfast(t, "paths", "--json", "--listen", "127.0.0.1:0", "--server", server.addr, online.ID))
+	_, id := echoing(t, server.addr)
+	p := start(t, holdfast(t, "paths", "--json", "--listen", "127.0.0.1:0", "--server", server.addr, id))
 	var first, second provedPathLine
 	p.await("path", &first)
 	p.await("path", &second)
@@ -145,10 +139,8 @@ type provedPathLine struct {
 func TestWatchedPathsReportChangesAndTheEnd(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	echo := start(t, holdfast(t, "echo", "--json", "--listen", "127.0.0.1:0", "--server", server.addr))
-	var online struct{ ID string }
-	echo.await("online", &online)
-	p := start(t, holdfast(t, "paths", "--watch", "--json", "--listen", "127.0.0.1:0", "--server", server.addr, online.ID))
+	echo, id := echoing(t, server.addr)
+	p := start(t, holdfast(t, "paths", "--watch", "--json", "--listen", "127.0.0.1:0", "--server", server.addr, id))
 	var first provedPathLine
 	if p.await("path", &first); first.Kind != "direct" {
 		p.await("changed", nil)

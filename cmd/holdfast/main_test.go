@@ -219,6 +219,15 @@ func awaitServer(p *process) rendezvousProcess {
 	return rendezvousProcess{p, online.Server}
 }
 
+// echoing starts a peer that echoes, and returns its ID once the server knows it.
+func echoing(t *testing.T, server string) (*process, string) {
+	t.Helper()
+	p := start(t, holdfast(t, "echo", "--json", "--listen", "127.0.0.1:0", "--server", server))
+	var online struct{ ID string }
+	p.await("online", &online)
+	return p, online.ID
+}
+
 // ticketOf returns the ticket that a listening verb prints when it is ready.
 func ticketOf(p *process) string {
 	p.t.Helper()

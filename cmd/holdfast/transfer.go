@@ -84,17 +84,20 @@ func recvJSON(ctx context.Context, ch *node.Channel, v any) error {
 	return nil
 }
 
-// progress shows a bar on w if a person is watching there.
+// progress shows on w how many of so many bytes are done, if a person is watching
+// there.
 func progress(w io.Writer, size int64, what string, quiet bool) *progressbar.ProgressBar {
-	return progressbar.NewOptions64(size,
+	return bar(w, size, what, quiet, progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true))
+}
+
+func bar(w io.Writer, total int64, what string, quiet bool, unit ...progressbar.Option) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(total, append(unit,
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetVisibility(watched(w) && !quiet),
 		progressbar.OptionSetDescription(what),
-		progressbar.OptionShowBytes(true),
-		progressbar.OptionUseIECUnits(true),
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),
-	)
+	)...)
 }
 
 // A transferred file is the result of send and receive.

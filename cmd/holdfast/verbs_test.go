@@ -133,10 +133,8 @@ func TestPingMeetsEchoThroughTheServer(t *testing.T) {
 func TestPingUntilDirectStopsAtADirectPath(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	echo := start(t, holdfast(t, "echo", "--json", "--listen", "127.0.0.1:0", "--server", server.addr))
-	var online struct{ ID string }
-	echo.await("online", &online)
-	p := start(t, holdfast(t, "ping", "--json", "--until-direct", "--count", "50", "--listen", "127.0.0.1:0", "--server", server.addr, online.ID))
+	_, id := echoing(t, server.addr)
+	p := start(t, holdfast(t, "ping", "--json", "--until-direct", "--count", "50", "--listen", "127.0.0.1:0", "--server", server.addr, id))
 	var sum pingSummaryLine
 	p.await("summary", &sum)
 	if code := p.wait(); code != 0 || sum.Path.Kind != "direct" || sum.Sent > 5 {
