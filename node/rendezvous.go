@@ -224,9 +224,10 @@ func (r *rendezvous) handleEvent(now session.Time, l *serverLink, ev session.Eve
 		r.serverBack = true
 	case session.PathChanged:
 		r.serverBack = true
-		r.client.ServerAt(l.number, remoteUDP(ev.Path))
+		r.client.ServerAt(now, l.number, remoteUDP(ev.Path))
 		if l.stream.link != 0 && !ev.Path.IsRelay() {
-			l.stream.after(r.shard, streamIdle, func(session.Time) { r.dropStream(l) })
+			l.stream.retries = 0
+			r.planUDP(l, streamIdle)
 		}
 	case session.Readable:
 		l.readable = true

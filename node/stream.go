@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-67dce94e/holdfast/node/reach"
 	"github.com/seed-67dce94e/holdfast/node/wslink"
 	"github.com/seed-67dce94e/holdfast/session"
 )
@@ -25,8 +27,8 @@ type streams struct {
 	byLink map[uint32]*wslink.Conn
 }
 
-// linkStream marks the links that are streams. Relay links have smaller numbers.
-const linkStream uint32 = 1 << 30
+// linkStream marks the links that are streams.
+const linkStream = reach.LinkEnd
 
 func isStream(link uint32) bool { return link&linkStream != 0 && link < session.LinkSocket }
 
@@ -142,8 +144,15 @@ const (
 )
 
 // udpRetries is when UDP is tried again by a session with a server that had to do
-// without. A network that blocks it is left sooner or later.
-var udpRetries = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}
+// without. A network that blocks it is left sooner or later; and whoever uses the
+// stream, which has carried so many datagrams since UDP was last tried, would be
+// better off without.
+var udpRetries = []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second}
+
+const (
+	udpRetryInUse = 2 * time.Second
+	streamInUse   = 20
+)
 
 // A serverStream is a server link's stream, if it has or wants one.
 type serverStream struct {
@@ -152,7 +161,7 @@ type serverStream struct {
 	next    session.Time // when another attempt may begin
 	udp     []session.Path
 	retries int
-	err     error       // of the last attempt
+	carried uint64      // datagrams, when UDP was last tried
 	timer   *time.Timer // for whatever comes next
 }
 
@@ -160,9 +169,6 @@ type serverStream struct {
 // is locked.
 func (r *rendezvous) wantStream(now session.Time, l *serverLink) {
 	t := &l.stream
-	if r.shard.node.cfg.PacketConn != nil {
-		return // it is all the network that the node was given
-	}
 	if t.link != 0 || t.dialing || t.next > now || l.sess == nil {
 		return
 	}
@@ -180,19 +186,18 @@ func (r *rendezvous) streamOpen(now session.Time, l *serverLink, c *wslink.Conn,
 	t := &l.stream
 	t.dialing = false
 	if err != nil {
-		t.err = err
-		return
+		return // the next failure of a path asks for another attempt
 	}
 	if l.sess == nil || r.shard.closed {
 		c.Close()
 		return
 	}
-	t.err, t.retries = nil, 0
+	t.retries, t.carried = 0, 0
 	t.link = r.shard.node.streams.add(c)
 	link, n := t.link, r.shard.node
 	n.running.Go(func() { n.serveStream(link, c) })
 	l.sess.AddPath(now, session.Path{Link: link})
-	r.planUDP(l)
+	r.planUDP(l, udpRetries[0])
 }
 
 func (r *rendezvous) streamEnded(now session.Time, link uint32) {
@@ -206,12 +211,24 @@ func (r *rendezvous) streamEnded(now session.Time, link uint32) {
 	}
 }
 
-// planUDP tries UDP again, more and more rarely, while the session with a server
-// has to do without.
-func (r *rendezvous) planUDP(l *serverLink) {
+// backOff returns how long to wait before UDP is tried again: longer each time,
+// unless the stream is in use.
+func (t *serverStream) backOff(s wslink.Stats) time.Duration {
+	carried := s.Sent + s.Received
+	used := carried - t.carried
+	t.carried = carried
+	if used >= streamInUse {
+		t.retries = 0
+		return udpRetryInUse
+	}
+	t.retries = min(t.retries+1, len(udpRetries)-1)
+	return udpRetries[t.retries]
+}
+
+// planUDP looks at a session with a server after a while: if UDP carries it, its
+// stream is closed, or else UDP is tried again, more and more rarely.
+func (r *rendezvous) planUDP(l *serverLink, wait time.Duration) {
 	t := &l.stream
-	wait := udpRetries[min(t.retries, len(udpRetries)-1)]
-	t.retries++
 	t.after(r.shard, wait, func(now session.Time) {
 		if t.link == 0 || l.sess == nil {
 			return
@@ -221,7 +238,9 @@ func (r *rendezvous) planUDP(l *serverLink) {
 			return
 		}
 		r.tryUDP(now, l)
-		r.planUDP(l)
+		if c := r.shard.node.streams.get(t.link); c != nil {
+			r.planUDP(l, t.backOff(c.Stats()))
+		}
 	})
 }
 
@@ -264,10 +283,15 @@ func (t *serverStream) stop() {
 	}
 }
 
+var errOnlyPacketConn = errors.New("node: Config.PacketConn is all the network there is")
+
 // dialStream opens a WebSocket to a server: on the TCP port of the same number,
 // and, if the server has a name and so may have a certificate, on 443. The first
 // that opens is used.
 func (n *Node) dialStream(addr string) (*wslink.Conn, error) {
+	if n.cfg.PacketConn != nil {
+		return nil, errOnlyPacketConn
+	}
 	ctx, cancel := context.WithTimeout(n.ctx, streamDial)
 	defer cancel()
 	urls := []string{"ws://" + addr}

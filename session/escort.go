@@ -60,10 +60,10 @@ func (s *Session) bestEscort() (best *path) {
 }
 
 // doubt begins an escort for a direct path that has been silent for so long that
-// the NATs on it may have forgotten the session.
+// the NATs on it may have forgotten the session, now that there is something to say.
 func (s *Session) doubt(now Time) {
 	x := s.active
-	if s.outage.escort.path == nil && !x.IsRelay() && now.Sub(x.heard) > doubtAfter {
+	if s.outage.escort.path == nil && !x.IsRelay() && now.Sub(x.heard) > doubtAfter && (s.wantPing() || s.msgs.Pending()) {
 		s.beginEscort(now)
 	}
 }

@@ -91,6 +91,45 @@ func TestDormantPair(t *testing.T) {
 	}
 }
 
+// [S28] A dormant session keeps alive over its relay alone, and leaves the direct
+// path in peace. [S36] When it speaks again, what is copied holds no path chunks.
+func TestDormantSessionAsksTheRelay(t *testing.T) {
+	const dormant = 5 * time.Minute
+	sc := acceptedScript(t, Config{})
+	relay := Path{Link: 1}
+	sc.change(func(now Time) { sc.s.AddPath(now, relay) })
+	sc.prove(relay)
+	sc.quieten()
+	sc.change(func(now Time) { sc.s.SetKeepAlive(now, dormant) })
+	sc.wantIdle("the session is dormant")
+	sc.advance(max(sc.s.idle.heard, sc.s.idle.spoke).Add(dormant).Sub(sc.now))
+	frames := sc.take()
+	if len(frames) != 1 || frames[0].to != relay || !frames[0].has(wire.TypePathChallenge) {
+		t.Fatalf("the keepalive is %v, want one challenge to the relay", frames)
+	}
+	sc.advance(scriptRTT)
+	direct := sc.here
+	sc.here = relay
+	sc.write(pathResponse(frames[0].chunk(wire.TypePathChallenge).Path))
+	sc.here = direct
+	sc.send(100)
+	copies, asked := 0, 0
+	for _, f := range sc.take() {
+		switch {
+		case f.to == relay && f.has(wire.TypeMessage):
+			copies++
+			if f.has(wire.TypePathChallenge) || f.has(wire.TypePathResponse) {
+				t.Errorf("a copy with path chunks: %v", f)
+			}
+		case f.to != relay && f.has(wire.TypePathChallenge):
+			asked++
+		}
+	}
+	if copies != 1 || asked != 1 {
+		t.Errorf("%d copies, and the direct path asked %d times; want one each", copies, asked)
+	}
+}
+
 // A declared idle timeout binds both sides: each speaks at least twice in it.
 func TestKeepAliveObeysADeclaredIdleTimeout(t *testing.T) {
 	sc := acceptedScript(t, Config{IdleTimeout: 8 * time.Second})

@@ -80,6 +80,34 @@ func TestPathLeftForDeadIsAskedAgain(t *testing.T) {
 	}
 }
 
+// [S14] What a path was sent while it was validated, far more than came from it,
+// does not keep its challenges and answers back once it is left for dead.
+func TestPathThatTookMuchIsAskedAgain(t *testing.T) {
+	sc, first, second := withTwoPaths(t)
+	sc.s.findPath(first).sent += 1 << 20
+	sc.send(100)
+	sc.advance(sc.s.active.pto())
+	sc.prove(second)
+	sc.here = second
+	sc.advance(100 * time.Millisecond)
+	sc.wantPath("which answers", second)
+	sc.ackAll()
+	for round := range 10 { // three challenges each
+		sc.take()
+		start := sc.now
+		sc.advance(4 * time.Second)
+		if len(times(sc.take(), first, wire.TypePathChallenge, start)) == 0 {
+			t.Fatalf("not asked in round %d", round)
+		}
+		sc.ackAll()
+	}
+	sc.here = first
+	for n := range byte(4) {
+		sc.write(wire.AppendPath(nil, wire.TypePathChallenge, [8]byte{n}))
+	}
+	sc.wantFrame("an answer to one of a few challenges", func(f *sentFrame) bool { return f.to == first && f.has(wire.TypePathResponse) })
+}
+
 // SPEC §9: two probe timeouts in a row report that the path failed, three that
 // none is left.
 func TestSilenceIsReportedByDegrees(t *testing.T) {

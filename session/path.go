@@ -78,6 +78,10 @@ func (x *path) allowance() int {
 	return max(int(amplification*x.received)-int(x.sent), overrunMax)
 }
 
+// forgetBudget lets x begin anew: what it was sent while it had proved itself, or
+// in vain, is nothing that it has to make up for.
+func (x *path) forgetBudget() { x.received, x.sent, x.overdrawn = 0, 0, 0 }
+
 // candidateBudget lets the shell's own candidates be challenged although
 // nothing came from them yet; the schedule bounds it to a few small datagrams.
 func (x *path) candidateBudget() bool {
@@ -185,6 +189,9 @@ func (s *Session) addCandidate(now Time, p Path) {
 	}
 	if now.Sub(x.failedAt) >= forgiveAfter {
 		x.failedAt = 0 // whoever names it again may know that it works again
+	}
+	if !x.validated {
+		x.forgetBudget()
 	}
 	x.revalidate(now, true)
 	s.e.touch(s)

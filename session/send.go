@@ -20,6 +20,7 @@ func (s *Session) nextDatagram(now Time, buf []byte) (Datagram, bool) {
 		if d, ok := s.nextCopy(buf); ok {
 			return d, true
 		}
+		s.doubt(now)
 		if d, ok := s.nextProbing(now, buf); ok {
 			return d, true
 		}
@@ -105,7 +106,6 @@ func (s *Session) nextFrame(now Time, buf []byte, size int) int {
 		// Too large a frame may be what does not pass.
 		size = min(size, baseMTU)
 	}
-	s.doubt(now)
 	twice := s.escorted()
 	if twice {
 		size = min(size, s.outage.escort.path.mtu.Current())

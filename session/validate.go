@@ -190,6 +190,7 @@ func (s *Session) pathTimeouts(now Time) {
 		v := &x.validation
 		if v.retry <= now {
 			v.retry = Never
+			x.forgetBudget()
 			x.validate(now, false)
 		}
 		if v.giveUp <= now {

@@ -202,6 +202,29 @@ func TestOneSearchAtATime(t *testing.T) {
 	r.take(OpenSocket, "bob's search is over")
 }
 
+// A search that had to wait for another one's is no search in vain: its round is
+// begun again, rather than rest.
+func TestSearchThatHadToWaitBeginsSoon(t *testing.T) {
+	r := newHardRig(t, blockNAT, plain)
+	r.known[bob], r.known[carol] = true, true
+	r.invited(uuidOf(1), bob, easyNAT, publicBob)
+	r.advance(searchPause)
+	id := r.introduce(carol, true)
+	r.advance(prepareMax)
+	r.meets(0, id, carol, easyNAT, true, addr("198.51.99.3:4003"))
+	if in := r.c.findIntroduction(id); in == nil || in.volley.plan.technique != TechniqueNone {
+		t.Fatalf("%+v, want one that waits for bob's search", in)
+	}
+	r.out = nil
+	begun := r.now
+	for r.count(SendControl) == 0 && r.now.Sub(begun) < 30*time.Second {
+		r.advance(100 * time.Millisecond)
+	}
+	if d := r.now.Sub(begun); d > 10*time.Second {
+		t.Errorf("carol is asked for again after %v", d)
+	}
+}
+
 // The application may want to meet many peers at once; the network before the
 // node can take only so much all the same.
 func TestManyIntroductionsShareOneRate(t *testing.T) {
@@ -569,7 +592,7 @@ func TestNewNetworkIsNotTakenForOneWithoutUDP(t *testing.T) {
 		t.Error("the peer is told that there is no UDP")
 	}
 	r.c.Abandon(bob)
-	r.c.ServerAt(0, addrPort{})
+	r.c.ServerAt(r.now, 0, addrPort{})
 	r.introduce(bob, false)
 	if m, _ := r.takeControl(wire.RendezvousIntroduce, "at once"); !m.Introduce.NAT.Has(wire.NATNoUDP) {
 		t.Error("the server is reached over a WebSocket alone")

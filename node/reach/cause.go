@@ -129,6 +129,8 @@ func (a *Attempt) explain() (Cause, Party) {
 		return CauseBothHard, BothSides
 	case techniqueFor(&a.Local, &a.Remote, a.Round) == TechniqueNone:
 		return CauseSearchOff, whose(!a.Local.Has(wire.NATSearch), !a.Remote.Has(wire.NATSearch))
+	case a.Technique == TechniqueNone:
+		return CauseTrying, Nobody // once the search for another peer is over
 	}
 	return CauseNotFound, hard
 }

@@ -29,6 +29,10 @@ type relayLink struct {
 	number uint32
 }
 
+// LinkEnd is beyond the numbers of all relay links. The node numbers its other links
+// from here.
+const LinkEnd uint32 = 1 << 30
+
 // evictSteps bounds the search for a link to evict.
 const evictSteps = 16
 
@@ -44,7 +48,7 @@ func (t *linkTable) number(p relayPair, known func(wire.PeerID) bool) uint32 {
 		t.used.MoveToBack(e)
 		return e.Value.(*relayLink).number
 	}
-	if len(t.byPair) >= t.max && !t.evict(known) || t.last == 1<<32-1 {
+	if len(t.byPair) >= t.max && !t.evict(known) || t.last == LinkEnd-1 {
 		return 0
 	}
 	t.last++

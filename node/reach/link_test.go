@@ -63,6 +63,19 @@ func TestLinksAreBoundedAndNeverReused(t *testing.T) {
 	}
 }
 
+func TestLinksEndBeforeTheOnesOfTheNode(t *testing.T) {
+	var links linkTable
+	links.init(3)
+	links.last = LinkEnd - 2
+	known := func(wire.PeerID) bool { return false }
+	if l := links.number(relayPair{0, bob}, known); l != LinkEnd-1 {
+		t.Errorf("link %x", l)
+	}
+	if l := links.number(relayPair{1, bob}, known); l != 0 {
+		t.Errorf("link %x, want none: the next one would be a stream", l)
+	}
+}
+
 func TestLinksOfAForgottenServerLeadNowhere(t *testing.T) {
 	var links linkTable
 	links.init(10)

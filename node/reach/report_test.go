@@ -76,7 +76,7 @@ func TestExplainNamesTheCause(t *testing.T) {
 	}
 	at := func(local, remote wire.NAT, round int) Attempt {
 		return Attempt{
-			Started: true, Ended: true, Local: local, Remote: remote, Round: round,
+			Started: true, Ended: true, Local: local, Remote: remote, Round: round, Technique: techniqueFor(&local, &remote, round),
 			Told:       []wire.Candidate{reflexive("198.51.99.1:4001")},
 			Candidates: []Tried{{Candidate: reflexive("198.51.99.2:4002")}},
 		}
@@ -89,6 +89,8 @@ func TestExplainNamesTheCause(t *testing.T) {
 	withS := func(n wire.NAT) wire.NAT { return withFlags(n, wire.NATSearch) }
 	running := at(easyNAT, easyNAT, 0)
 	running.Ended = false
+	postponed := at(sequentialNAT, easyNAT, 2)
+	postponed.Technique = TechniqueNone
 	refused := func(code wire.RefusedCode) error { return &RefusedError{Code: code} }
 	for name, c := range map[string]struct {
 		attempts []Attempt
@@ -98,6 +100,7 @@ func TestExplainNamesTheCause(t *testing.T) {
 		"nothing was tried":           {nil, CauseNone, Nobody},
 		"it has only been asked for":  {[]Attempt{{}}, CauseNone, Nobody},
 		"it is under way":             {[]Attempt{running}, CauseTrying, Nobody},
+		"another is searched for":     {[]Attempt{postponed}, CauseTrying, Nobody},
 		"no server answers":           {[]Attempt{{Err: ErrNoRendezvous}}, CauseNoServer, ThisSide},
 		"the server limits":           {[]Attempt{{Err: refused(wire.RefusedRateLimited)}}, CauseNoServer, ThisSide},
 		"the peer is absent":          {[]Attempt{{Err: refused(wire.RefusedAbsent)}}, CauseAbsent, PeerSide},

@@ -24,7 +24,7 @@ func (c *Client) roundOver(in *introduction) bool {
 		return false
 	}
 	next := in.round + 1
-	if next < roundsFor(in.volley.plan.technique) && c.changes(in) {
+	if next < roundsFor(techniqueFor(&in.me.nat, &in.it, in.round)) && c.changes(in) {
 		*in = introduction{peer: in.peer, own: true, retry: true, rests: in.rests, round: next}
 		c.again(in)
 		return true

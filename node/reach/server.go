@@ -156,7 +156,14 @@ func (c *Client) ServerUp(now clock.Time, i int, remote netip.AddrPort, rtt time
 
 // ServerAt tells where the server is reached now: zero if no longer by UDP. It
 // tells by itself where it sees the node then.
-func (c *Client) ServerAt(i int, remote netip.AddrPort) { c.servers[i].remote = remote }
+func (c *Client) ServerAt(now clock.Time, i int, remote netip.AddrPort) {
+	c.now = now
+	without := c.noUDP()
+	c.servers[i].remote = remote
+	if without && !c.noUDP() {
+		c.wakeResting() // what failed did so for want of UDP
+	}
+}
 
 // ServerRTT updates the round-trip time to a server. Introductions are asked of
 // the nearest one first.

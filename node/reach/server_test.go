@@ -187,7 +187,7 @@ func TestTicketServersAreUsedOnlyAsLongAsNeeded(t *testing.T) {
 
 func TestServerReachedByTCPSeesNoAddress(t *testing.T) {
 	r := newOnlineRig(t, 1)
-	r.c.ServerAt(0, netip.AddrPort{})
+	r.c.ServerAt(r.now, 0, netip.AddrPort{})
 	r.control(0, (&wire.Registered{Observed: addr("198.51.99.1:50000"), STUNPort: stunPort, Probes: probePorts}).Append(nil))
 	if at := r.c.Server(0).Observed; at.IsValid() || slices.Contains(r.c.Reflexive(), addr("198.51.99.1:50000")) {
 		t.Errorf("observed %v, reflexive %v", at, r.c.Reflexive())

@@ -71,9 +71,9 @@ func TestCarrierThatDropsMappingsEveryMinute(t *testing.T) {
 func TestUDPIsBlockedAndComesBack(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *World) {
 		a, _, ab, ba, k := talking(t, w, strict)
-		for range 3 {
+		for _, block := range []time.Duration{5 * time.Second, 5 * time.Second, shorter(200 * time.Second)} {
 			w.blockUDP(a, true)
-			time.Sleep(5 * time.Second)
+			time.Sleep(block)
 			if g := gap(k); g > time.Second {
 				t.Errorf("blocked: silent for %v", g)
 			}
@@ -86,6 +86,35 @@ func TestUDPIsBlockedAndComesBack(t *testing.T) {
 			}
 			if g := gap(k); g > 300*time.Millisecond {
 				t.Errorf("unblocked: silent for %v", g)
+			}
+		}
+		finish(t, k)
+	})
+}
+
+// UDP comes back for a moment. A stream that is in use again by then is not closed
+// because it was not needed meanwhile.
+func TestStreamStaysWhileUDPComesAndGoes(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *World) {
+		a, _, ab, ba, k := talking(t, w, strict)
+		onUDP := func() bool { return a.Node.Status().Servers[0].Observed.IsValid() }
+		for range 3 {
+			w.blockUDP(a, true)
+			time.Sleep(5 * time.Second)
+			w.blockUDP(a, false)
+			if !eventually(4*time.Second, func() bool { return onUDP() && direct(ab, ba) }) {
+				t.Fatalf("paths %v and %v after UDP is back", ab.Path(), ba.Path())
+			}
+			w.blockUDP(a, true)
+			time.Sleep(3 * time.Second)
+			gap(k)
+			time.Sleep(30 * time.Second)
+			if g := gap(k); g > 100*time.Millisecond {
+				t.Errorf("the stream was silent for %v", g)
+			}
+			w.blockUDP(a, false)
+			if !eventually(4*time.Second, func() bool { return direct(ab, ba) }) {
+				t.Errorf("paths %v and %v after UDP is back", ab.Path(), ba.Path())
 			}
 		}
 		finish(t, k)
