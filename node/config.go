@@ -74,7 +74,7 @@ type Config struct {
 	NoRelay bool
 	// RelayOnly keeps the node's addresses from its peers: it tells them none,
 	// and reaches them through rendezvous servers alone. Servers still see where
-	// it is.
+	// it is. It excludes LAN.
 	RelayOnly bool
 	// NoPortMapping keeps the node from asking the gateway for a port (PCP,
 	// NAT-PMP, UPnP-IGD), which it does if it has servers that are not on this
@@ -124,6 +124,8 @@ func (c *Config) withDefaults() (Config, error) {
 		return d, fmt.Errorf("node: Config.Stack serves one shard, Config.Shards asks for %d", d.Shards)
 	case d.RelayOnly && d.NoRelay:
 		return d, errors.New("node: Config.RelayOnly and Config.NoRelay leave no path")
+	case d.RelayOnly && d.LAN:
+		return d, errors.New("node: Config.LAN shows the local link where the node is, which Config.RelayOnly forbids")
 	case d.MaxDatagram != 0 && (d.MaxDatagram < datagramMin || d.MaxDatagram > datagramMax):
 		return d, fmt.Errorf("node: Config.MaxDatagram is %d, want 0 or %d to %d", d.MaxDatagram, datagramMin, datagramMax)
 	case d.MaxMessage != 0 && d.MaxMessage < maxMessageMin:

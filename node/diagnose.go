@@ -58,6 +58,7 @@ func (n *Node) Diagnose(ctx context.Context) Diagnosis {
 	begun := time.Now()
 	tcp := make(chan Verdict, 1)
 	n.begin(func() { tcp <- n.tryStreams() })
+	streams := Undecided
 	var d Diagnosis
 	measured := false
 	for {
@@ -70,11 +71,10 @@ func (n *Node) Diagnose(ctx context.Context) Diagnosis {
 			d = s.reach.diagnosis(f)
 		})
 		select {
-		case v := <-tcp:
-			tcp <- v // for the next turn
-			d.TCP = v
+		case streams = <-tcp:
 		default:
 		}
+		d.TCP = streams
 		d.PortMap = n.portMapStatus()
 		// Without a server, or without UDP to it, there is nothing to wait for.
 		alone := len(d.Servers) == 0 || d.UDP != Yes && time.Since(begun) > offlinePatience
@@ -110,11 +110,21 @@ func (n *Node) pauseFor(ctx context.Context, d time.Duration) {
 	}
 }
 
-// tryStreams opens a WebSocket to the first server that takes one, and closes it.
+// tryStreams opens a WebSocket to each server, and closes it. It reports whether
+// one of them took it.
 func (n *Node) tryStreams() Verdict {
+	taken := make(chan bool, len(n.servers))
 	for _, server := range n.servers {
-		if c, err := n.dialStream(server.Addr); err == nil {
-			c.Close()
+		n.running.Go(func() {
+			c, err := n.dialStream(server.Addr)
+			if err == nil {
+				c.Close()
+			}
+			taken <- err == nil
+		})
+	}
+	for range n.servers {
+		if <-taken {
 			return Yes
 		}
 	}

@@ -108,10 +108,11 @@ func (d *dial) begin(now session.Time, t Ticket, introduce bool) {
 		d.introduce(now, t.Servers)
 	}
 	for _, a := range t.Addrs {
-		if d.shard.node.cfg.RelayOnly {
-			break
-		}
 		a = dialable(a)
+		if d.shard.node.cfg.RelayOnly {
+			d.failed(Direct, a, ErrRelayOnly)
+			continue
+		}
 		if slices.Contains(d.addrs, a) {
 			continue
 		}

@@ -47,7 +47,7 @@ func TestCloseWhileInterfacesChange(t *testing.T) {
 	var changes sync.WaitGroup
 	changes.Go(func() {
 		for !isClosed(n.closed) {
-			n.interfacesChanged()
+			n.gatewayChanged()
 		}
 	})
 	n.Close()

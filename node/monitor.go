@@ -43,21 +43,22 @@ func (n *Node) watchSystem(changes <-chan netmon.Change) {
 			}
 			if !c.Minor() {
 				n.networkChanged()
+				n.gatewayChanged()
 			}
-			n.interfacesChanged()
+			if s := n.lan.socket; s != nil {
+				s.Refresh()
+			}
 		}
 	}
 }
 
-// interfacesChanged lets what is tied to an interface, or to the gateway behind it,
-// be looked for anew.
-func (n *Node) interfacesChanged() {
+// gatewayChanged lets a gateway be looked for anew.
+func (n *Node) gatewayChanged() {
 	n.rebinding.Lock()
 	defer n.rebinding.Unlock()
 	if c := n.gateway.client; c != nil {
 		c.Moved()
 	}
-	n.renewLAN()
 }
 
 // networkChanged tries all paths anew. The sockets stay: they are bound to no

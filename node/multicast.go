@@ -36,20 +36,18 @@ func (n *Node) listenLAN() {
 	n.lan.socket = s
 }
 
-// renewLAN makes senders for the node's present sockets, or lets the groups be
-// joined on its present interfaces. Node.rebinding is held.
+// renewLAN makes senders for the node's present sockets. Node.rebinding is held.
 func (n *Node) renewLAN() {
 	if n.lan.socket == nil {
 		return
 	}
-	n.lan.socket.Refresh()
 	s := n.shards[0]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n.lan.senders = nil
 	for _, sock := range s.sockets.all() {
 		if udp, ok := sock.(*udpSocket); ok {
-			n.lan.senders = append(n.lan.senders, lan.NewSender(udp.conn, 0))
+			n.lan.senders = append(n.lan.senders, lan.NewSender(udp.conn))
 		}
 	}
 }
@@ -69,7 +67,7 @@ func (n *Node) handleLAN(b []byte, from netip.AddrPort) {
 	s := n.shards[n.shardOf(b)]
 	s.drive(func(now session.Time) {
 		if !s.closed {
-			s.core.HandleDatagram(now, session.Path{Remote: unmapped(from)}, bytes.Clone(b))
+			s.core.HandleDatagram(now, session.Path{Remote: unmapped(from)}, b)
 		}
 	})
 }

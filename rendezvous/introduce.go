@@ -117,11 +117,13 @@ func (h *hub) accept(now clock.Time, to *client, m *wire.Accept) {
 		h.refuse(p.from, m.ID, to.peer, wire.RefusedAbsent, h.settling(now))
 		return
 	}
-	if !to.validated {
-		h.refuse(p.from, m.ID, to.peer, wire.RefusedBusy, validationTime(to))
-		return
+	h.locate(p.from) // it may have moved since it asked
+	for _, c := range []*client{p.from, to} {
+		if !c.validated {
+			h.refuse(p.from, m.ID, to.peer, wire.RefusedBusy, validationTime(c))
+			return
+		}
 	}
-	h.locate(p.from)
 	h.stats.Introductions++
 	start := h.start(now, p)
 	h.punch(p.from, to, p, &m.NAT, &m.Candidates, start, true)

@@ -2,6 +2,7 @@ package rendezvous
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -66,6 +67,25 @@ func TestOnlyTheInvitedCanAccept(t *testing.T) {
 	r.wantSilence("none of them is the answer to the invitation")
 	r.accept(b, id, c.peer)
 	r.wantSilence("c asked for nothing")
+}
+
+// [W49] Between INVITE and ACCEPT one datagram with a forged source can move the
+// session of the one who asked: nobody is told to send there.
+func TestAddressThatIsNotProvedWhenAcceptedIsToldToNobody(t *testing.T) {
+	r := newRig(t, nil)
+	a, b := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
+	id := r.ask(a, 2)
+	r.take(b, wire.RendezvousInvite)
+	r.h.locate = func(c *client) {
+		if c == a {
+			c.addr, c.validated = netip.MustParseAddrPort("66.6.6.6:53"), false
+		}
+	}
+	r.accept(b, id, a.peer)
+	if m := r.take(a, wire.RendezvousRefused).Refused; m.Code != wire.RefusedBusy || m.RetryAfter == 0 {
+		t.Errorf("refused with %+v, want busy, and when to ask again", m)
+	}
+	r.wantSilence("where a is has not been proved")
 }
 
 func TestAcceptThatComesLateMeansNothing(t *testing.T) {

@@ -76,7 +76,7 @@ func TestGroupsFollowTheNetwork(t *testing.T) {
 			t.Fatalf("%s: %d groups, want %d", when, got, want)
 		}
 	}
-	if sent, err := NewSender(listenMain(t, "udp4"), 0).Send([]byte("INIT")); sent != 0 || err == nil {
+	if sent, err := NewSender(listenMain(t, "udp4")).Send([]byte("INIT")); sent != 0 || err == nil {
 		t.Errorf("without a network: sent %d, %v", sent, err)
 	}
 	wantGroups("without a network", 0)
@@ -136,7 +136,7 @@ func TestProcessesOfOneMachineFindEachOther(t *testing.T) {
 			defer s.Close()
 		}
 		conn := listenMain(t, network)
-		sendOnce(t, NewSender(conn, 0), question)
+		sendOnce(t, NewSender(conn), question)
 		for range 2 {
 			select {
 			case from := <-heard:

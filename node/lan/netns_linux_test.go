@@ -126,7 +126,7 @@ func answer(t *testing.T) {
 // ask sends to the group until an answer comes to the socket it sends from.
 func ask(t *testing.T, network string) {
 	conn := listenMain(t, network)
-	sender := NewSender(conn, 0)
+	sender := NewSender(conn)
 	began := time.Now()
 	buf := make([]byte, 500)
 	for time.Since(began) < 10*time.Second {

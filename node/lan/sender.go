@@ -15,7 +15,6 @@ import (
 // touched.
 type Sender struct {
 	conn *net.UDPConn
-	port uint16
 
 	mu  sync.Mutex       // the outgoing interface is an option of the socket
 	ip4 *ipv4.PacketConn // nil if the socket is one of IPv6
@@ -26,13 +25,10 @@ type Sender struct {
 // network, or none that can multicast.
 var ErrNoInterface = errors.New("lan: no interface to send on")
 
-// NewSender returns a sender to the group on port, or Port if that is 0. The
-// family is that of conn's local address; a socket of both counts as IPv6.
-func NewSender(conn *net.UDPConn, port uint16) *Sender {
-	if port == 0 {
-		port = Port
-	}
-	s := &Sender{conn: conn, port: port}
+// NewSender returns a sender to the group. The family is that of conn's local
+// address; a socket of both counts as IPv6.
+func NewSender(conn *net.UDPConn) *Sender {
+	s := &Sender{conn: conn}
 	local := conn.LocalAddr().(*net.UDPAddr)
 	if local.IP.To4() != nil {
 		s.ip4 = ipv4.NewPacketConn(conn)
@@ -73,13 +69,13 @@ func (s *Sender) Send(b []byte) (sent int, err error) {
 }
 
 func (s *Sender) sendOn(l iface, b []byte) error {
-	to := netip.AddrPortFrom(Group4, s.port)
+	to := netip.AddrPortFrom(Group4, Port)
 	if s.ip4 != nil {
 		if err := s.ip4.SetMulticastInterface(&l.Interface); err != nil {
 			return err
 		}
 	} else {
-		to = netip.AddrPortFrom(Group6.WithZone(l.Name), s.port)
+		to = netip.AddrPortFrom(Group6.WithZone(l.Name), Port)
 	}
 	_, err := s.conn.WriteToUDPAddrPort(b, to)
 	return err

@@ -36,8 +36,6 @@ type Config struct {
 	// goroutine at a time; b is valid until it returns. The zone of a link-local
 	// address is that of its interface. It must not call Close. It is required.
 	Handle func(b []byte, from netip.AddrPort)
-	// Port is the UDP port. If zero, the constant Port.
-	Port uint16
 }
 
 // A Socket receives what is sent to the groups.
@@ -89,15 +87,11 @@ func Listen(cfg Config) (*Socket, error) {
 		sources: limit.NewTable[netip.Addr](sourceRate, sourcesMax),
 		done:    make(chan struct{}),
 	}
-	port := cfg.Port
-	if port == 0 {
-		port = Port
-	}
-	conn4, err4 := listen("udp4", port)
+	conn4, err4 := listen("udp4", Port)
 	if err4 == nil {
 		s.receivers = append(s.receivers, newReceiver4(conn4))
 	}
-	conn6, err6 := listen("udp6", port)
+	conn6, err6 := listen("udp6", Port)
 	if err6 == nil {
 		s.receivers = append(s.receivers, newReceiver6(conn6))
 	}
