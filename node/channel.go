@@ -119,7 +119,7 @@ func (ch *Channel) RecvInto(ctx context.Context, buf []byte) (int, error) {
 		}
 		now := s.node.now()
 		n, _, ok, err := c.sess.RecvInto(now, ch.id, buf)
-		s.drain(now)
+		s.drainIfPending(now)
 		switch {
 		case ok || err != nil:
 			return n, err

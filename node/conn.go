@@ -36,7 +36,8 @@ type Conn struct {
 	err      error         // why the session has ended; nil while it has not
 	untold   untold
 	talk     nodeTalk
-	troubled bool  // no path answered when last heard of
+	troubled bool // no path answered when last heard of
+	burst    burst
 	held     *hold // not nil while the application does not know of the session
 }
 
@@ -137,12 +138,13 @@ func (c *Conn) SendMessage(ctx context.Context, m Message) error {
 // TrySend sends a message, or returns ErrWouldBlock if the send buffer is full.
 func (c *Conn) TrySend(m Message) error {
 	s := c.shard
+	called := s.node.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := c.ended(); err != nil {
 		return err
 	}
-	return c.sendNow(&m, nil)
+	return c.sendNow(called, &m, nil)
 }
 
 // SendReceipt sends a message and returns a receipt that tells what becomes of it.
@@ -156,22 +158,26 @@ func (c *Conn) SendReceipt(ctx context.Context, m Message) (*Receipt, error) {
 
 func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 	s := c.shard
+	called := s.node.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
 		if err := c.ended(); err != nil {
 			return err
 		}
-		if err := c.sendNow(m, r); err != ErrWouldBlock {
+		if err := c.sendNow(called, m, r); err != ErrWouldBlock {
 			return err
 		}
 		if err := s.wait(ctx, &c.writers); err != nil {
 			return err
 		}
+		called = s.node.now()
 	}
 }
 
-func (c *Conn) sendNow(m *Message, r *Receipt) error {
+// sendNow sends a message. The application called at the given time, and the shard
+// may have been busy since.
+func (c *Conn) sendNow(called session.Time, m *Message, r *Receipt) error {
 	if m.Channel == wire.ChannelNode {
 		return ErrChannel
 	}
@@ -196,7 +202,7 @@ func (c *Conn) sendNow(m *Message, r *Receipt) error {
 		c.track(id, r)
 	}
 	s.usedAt = now
-	s.sent(now, len(m.Data))
+	c.sent(called, now, len(m.Data))
 	return nil
 }
 
@@ -228,7 +234,7 @@ func (c *Conn) receive(ctx context.Context, readers *waitList, take func(session
 		}
 		now := s.node.now()
 		r, ok := take(now)
-		s.drain(now)
+		s.drainIfPending(now)
 		switch {
 		case ok:
 			return Message{Channel: r.Channel, Mode: r.Mode, Data: r.Data}, nil

@@ -33,8 +33,6 @@ type shard struct {
 	armed   session.Time // when timer fires; session.Never if it does not
 	out     []byte       // what the core puts datagrams into
 	closed  bool         // nothing is sent or received any more
-	sentAt  session.Time // when sent last drained
-	unsent  int          // bytes of messages queued since
 	usedAt  session.Time // when the application last sent or was sent something
 
 	conns       map[*Conn]struct{} // the application's sessions that have not ended
@@ -106,30 +104,58 @@ func (s *shard) drain(now session.Time) {
 	if s.core.Closing() == 0 {
 		s.heard.wake()
 	}
-	s.unsent = 0
 	s.armAt(now, s.deadline())
 	s.dispatch.flush()
 }
 
+// drainIfPending drains after a change that seldom makes anything due.
+func (s *shard) drainIfPending(now session.Time) {
+	if s.core.Pending() {
+		s.drain(now)
+	}
+}
+
 // A burst of messages shares datagrams, and system calls: a message that is sent
-// less than burstGap after the one before may wait that long for others, or
-// until there are burstMax bytes. One that comes alone leaves at once, in the
-// goroutine of its sender.
+// less than burstGap after the one before on the same session waits for others,
+// until there are burstMax bytes, or for a part of the time for which the burst has
+// gone on. One that comes alone leaves at once, in the goroutine of its sender.
 const (
-	burstGap = 20 * time.Microsecond
-	burstMax = 32 << 10
+	burstGap   = 10 * time.Microsecond
+	burstMax   = 32 << 10
+	burstShare = 4 // of the time so far, within burstWait
+	burstWait  = 20 * time.Microsecond
+	burstLong  = 400 * time.Microsecond
 )
 
+// A burst is what a session's application sends without a pause.
+type burst struct {
+	began  session.Time
+	sentAt session.Time // the last message: when its sender went on
+	bytes  int          // held back
+	end    session.Time // until when, at the latest
+}
+
 // sent drains after n bytes of message were given to the core, or leaves that to
-// the next message of the burst, or to the timer if none comes.
-func (s *shard) sent(now session.Time, n int) {
-	s.unsent += n
-	if now.Sub(s.sentAt) < burstGap && s.unsent < burstMax {
-		s.armAt(now, now)
+// a later message of the burst, or to the timer if none comes.
+func (c *Conn) sent(called, now session.Time, n int) {
+	s, b := c.shard, &c.burst
+	follows := called.Sub(b.sentAt) < burstGap
+	if !follows {
+		b.began, b.bytes = now, 0
+	}
+	if b.bytes == 0 {
+		b.end = now.Add(min(max(now.Sub(b.began)/burstShare, burstWait), burstLong))
+	}
+	b.sentAt = now
+	if b.bytes += n; follows && b.bytes < burstMax && now < b.end {
+		c.sess.Hold(b.end)
+		s.armAt(now, b.end)
 		return
 	}
-	s.sentAt = now
+	b.bytes = 0
+	c.sess.Hold(0)
 	s.drain(now)
+	b.sentAt = s.node.now()
 }
 
 // followUp makes the changes that draining made due, and reports whether there
@@ -211,18 +237,24 @@ func (s *shard) deadline() session.Time {
 }
 
 func (s *shard) handleTimer() {
-	s.drive(func(now session.Time) {
-		s.armed = session.Never
-		if s.closed {
-			return
-		}
-		if s.core.Deadline() <= now {
-			s.core.HandleTimeout(now)
-		}
-		if s.reach != nil && s.reach.deadline() <= now {
-			s.reach.client.HandleTimeout(now)
-		}
-	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.armed = session.Never
+	if s.closed {
+		return
+	}
+	now := s.node.now()
+	if at := s.deadline(); at > now && !s.core.Pending() {
+		s.armAt(now, at) // it was armed for what has been done since
+		return
+	}
+	if s.core.Deadline() <= now {
+		s.core.HandleTimeout(now)
+	}
+	if s.reach != nil && s.reach.deadline() <= now {
+		s.reach.client.HandleTimeout(now)
+	}
+	s.drain(now)
 }
 
 // receive handles datagrams that arrived together, up to batchMax in one turn of

@@ -32,8 +32,9 @@ type inbound struct {
 	data []byte
 }
 
-// batchMax is how many datagrams are handled in one turn of the lock.
-const batchMax = 32
+// batchMax is how many datagrams are handled in one turn of the lock: as many as
+// one system call yields.
+const batchMax = 64
 
 // sockets are what one shard speaks through: one socket per address family, on
 // one local port, since the port is what NATs map. Either may be missing, or

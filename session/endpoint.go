@@ -258,6 +258,12 @@ func (e *Endpoint) NextDatagram(now Time, buf []byte) (Datagram, bool) {
 	}
 }
 
+// Pending reports whether NextDatagram or NextEvent may have anything to give: if
+// not, the last change needs no draining.
+func (e *Endpoint) Pending() bool {
+	return e.ready.Len() > 0 || e.events.Len() > 0 || e.stateless.Len() > 0
+}
+
 // NextEvent returns the next event, in the order things happened.
 func (e *Endpoint) NextEvent() (Event, bool) { return e.events.Pop() }
 

@@ -23,7 +23,7 @@ func (s *Session) Punch(now Time, buf []byte) int {
 	var token [8]byte // forgotten: an answer to it proves nothing of the path it comes by
 	s.e.rng.Read(token[:])
 	f.b = wire.AppendPath(f.b, wire.TypePathChallenge, token)
-	f.pad()
+	f.padTo(wire.MinDataLen - wire.TagLen)
 	n := len(s.keys.Seal(f.b, f.pn, f.pnLen))
 	s.loss.OnSent(s.e.now, s.active.rec, f.pn, n, 0, nil)
 	s.countSent(n)

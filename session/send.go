@@ -66,33 +66,42 @@ func (s *Session) probeDue(now Time, x *path) bool {
 }
 
 // nextBatch writes as many frames for the active path as fit in buf and may be
-// sent, all of one size but the last.
+// sent, all of one size but the last. Small messages seldom fill the first one to
+// the brim: the others then take its size, and those that come out a little shorter
+// are padded. What falls short by more ends the batch.
 func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
 	if d, ok := s.nextMTUProbe(now, buf); ok {
 		return d, true
 	}
 	d := Datagram{Path: s.active.Path}
 	size := s.active.mtu.Current()
-	for at := 0; len(buf)-at >= size || at == 0; {
-		n := s.nextFrame(now, buf[at:], size)
+	for at, pad := 0, 0; len(buf)-at >= size || at == 0; pad = padMax {
+		n := s.nextFrame(now, buf[at:], size, pad)
 		if n == 0 {
 			break
 		}
 		if at == 0 {
 			d.Segment = n
+			if size-n <= size/8 {
+				size = n
+			}
 		}
 		at += n
 		d.Data = buf[:at]
-		if n < size || n < d.Segment || s.active.Path != d.Path || s.copied {
+		if n < size || s.active.Path != d.Path || s.copied {
 			break
 		}
 	}
 	return d, len(d.Data) > 0
 }
 
-// nextFrame writes one frame of at most size bytes for the active path. It
-// returns 0 if there is nothing to say, or nothing may be said yet.
-func (s *Session) nextFrame(now Time, buf []byte, size int) int {
+// padMax is by how much a frame is padded at most to be as long as the one before.
+const padMax = 80
+
+// nextFrame writes one frame of at most size bytes for the active path, and of just
+// that size if no more than pad are missing. It returns 0 if there is nothing to
+// say, or nothing may be said yet.
+func (s *Session) nextFrame(now Time, buf []byte, size, pad int) int {
 	x := s.active
 	if !x.mayEmit() {
 		return 0
@@ -119,6 +128,9 @@ func (s *Session) nextFrame(now Time, buf []byte, size int) int {
 	s.addChunks(now, &f, data)
 	if f.empty() {
 		return 0
+	}
+	if short := f.limit - len(f.b); short > 0 && short <= pad && s.msgs.Pending() {
+		f.padTo(f.limit)
 	}
 	probe := s.probes > 0
 	s.noteSpoken(&f)
@@ -181,7 +193,7 @@ func (s *Session) mayCarryData(now Time, x *path, size int) bool {
 	if s.probes > 0 {
 		return true
 	}
-	if !s.loss.CanSend(x.rec, size) {
+	if s.holdUntil > now || !s.loss.CanSend(x.rec, size) {
 		return false
 	}
 	if at := s.loss.PaceUntil(now, x.rec); at > now {
@@ -237,9 +249,9 @@ func (f *frame) addPing() {
 	f.eliciting = true
 }
 
-// pad makes the frame as long as the shortest there may be.
-func (f *frame) pad() {
-	for len(f.b)+wire.TagLen < wire.MinDataLen {
+// padTo makes the frame, without its tag, at least n bytes long.
+func (f *frame) padTo(n int) {
+	for len(f.b) < n {
 		f.b = append(f.b, byte(wire.TypePadding))
 	}
 }
@@ -270,7 +282,7 @@ func (s *Session) addPathChunks(now Time, f *frame) {
 
 // sealFrame pads, seals and records the frame and returns its size.
 func (s *Session) sealFrame(now Time, f *frame) int {
-	f.pad()
+	f.padTo(wire.MinDataLen - wire.TagLen)
 	out := s.keys.Seal(f.b, f.pn, f.pnLen)
 	n := len(out)
 	x := f.path
@@ -330,9 +342,7 @@ func (s *Session) nextMTUProbe(now Time, buf []byte) (Datagram, bool) {
 	f := s.openFrame(buf, x, size)
 	f.addPing()
 	f.flags = recovery.MTUProbe
-	for len(f.b) < f.limit {
-		f.b = append(f.b, byte(wire.TypePadding))
-	}
+	f.padTo(f.limit)
 	x.mtu.OnProbeSent(size)
 	n := s.sealFrame(now, &f)
 	return Datagram{Path: x.Path, Data: buf[:n], Segment: n}, true

@@ -72,15 +72,16 @@ type Session struct {
 	movedAt  Time // when this side last moved data by its own decision; 0 is never
 	outage   outage
 
-	idle     idleState
-	alive    time.Duration // by SetKeepAlive; 0 is Config.KeepAlive
-	rekeyed  Time          // when this side last changed its keys
-	pingNow  bool          // an ack-eliciting frame must go out
-	probes   int           // probe-timeout frames to send, whatever the window says
-	fullMTU  bool          // a frame was filled to the brim: worth looking for a larger size
-	paceAt   Time          // when the pacer allows the next frame; Never if it is not in the way
-	copied   bool          // the endpoint's copy is to go out on the escort next
-	onlyAcks int           // frames sent in a row that elicit no acknowledgement
+	idle      idleState
+	alive     time.Duration // by SetKeepAlive; 0 is Config.KeepAlive
+	rekeyed   Time          // when this side last changed its keys
+	pingNow   bool          // an ack-eliciting frame must go out
+	probes    int           // probe-timeout frames to send, whatever the window says
+	fullMTU   bool          // a frame was filled to the brim: worth looking for a larger size
+	holdUntil Time          // until when messages wait for others
+	paceAt    Time          // when the pacer allows the next frame; Never if it is not in the way
+	copied    bool          // the endpoint's copy is to go out on the escort next
+	onlyAcks  int           // frames sent in a row that elicit no acknowledgement
 
 	closing closeState
 	stats   Counters
@@ -220,6 +221,10 @@ func (s *Session) Send(now Time, m *Message) (MessageID, error) {
 	return id, err
 }
 
+// Hold keeps messages back until the given time, or until it is called with 0, so
+// that those of a burst share datagrams. Nothing else waits.
+func (s *Session) Hold(until Time) { s.holdUntil = until }
+
 func (s *Session) sendable() error {
 	switch {
 	case s.closing.err != nil:
@@ -246,7 +251,7 @@ func (s *Session) Cancel(now Time, id MessageID) bool {
 func (s *Session) Recv(now Time, channel uint16) (Received, bool) {
 	s.e.enter(now)
 	m, ok := s.msgs.Recv(s.e.now, channel)
-	s.e.touch(s)
+	s.touchIfFreed()
 	return m, ok
 }
 
@@ -256,8 +261,16 @@ func (s *Session) Recv(now Time, channel uint16) (Received, bool) {
 func (s *Session) RecvInto(now Time, channel uint16, buf []byte) (n int, mode wire.Mode, ok bool, err error) {
 	s.e.enter(now)
 	n, mode, ok, err = s.msgs.RecvInto(s.e.now, channel, buf)
-	s.e.touch(s)
+	s.touchIfFreed()
 	return n, mode, ok, err
+}
+
+// touchIfFreed drains s if a message that was taken has freed credit, or has a
+// receipt to send. Most do neither.
+func (s *Session) touchIfFreed() {
+	if s.msgs.Owes() {
+		s.e.touch(s)
+	}
 }
 
 // Stats returns what the session has counted and measured.

@@ -34,7 +34,7 @@ func (s *Session) livenessDeadline() Time {
 
 // sendDeadline is when a frame that time alone holds back may go.
 func (s *Session) sendDeadline(now Time) Time {
-	t := min(after(now, s.acks.Deadline()), after(now, s.paceAt))
+	t := min(after(now, s.acks.Deadline()), after(now, s.paceAt), after(now, s.holdUntil))
 	if s.wantsLargerFrames() {
 		t = min(t, after(now, s.active.mtu.Deadline()))
 	}

@@ -118,6 +118,9 @@ func (s *Set) Pending() bool {
 	return s.sending && (s.skips.n > 0 || s.credits.Len() > 0 || s.reads.Len() > 0 || s.nextChannel() != nil)
 }
 
+// Owes reports whether credit or receipts are to be sent.
+func (s *Set) Owes() bool { return s.credits.Len() > 0 || s.reads.Len() > 0 }
+
 // Drained reports whether everything sent is settled: nothing is queued, and
 // nothing reliable is unacknowledged.
 func (s *Set) Drained() bool { return s.unfinished == 0 && s.unsent.n == 0 }
