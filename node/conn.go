@@ -128,14 +128,17 @@ func (c *Conn) Send(ctx context.Context, data []byte) error {
 	return c.SendMessage(ctx, Message{Data: data})
 }
 
-// SendMessage sends a message, blocking while the send buffer is full. Its
-// errors are that of ctx, ErrTooLarge, ErrClosed after Close, and the one that
+// SendMessage sends a message, blocking while the send buffer is full. One that is
+// Unreliable waits for room as well while the path answers, and if it does not, or
+// if the message is Sequenced, pushes out the oldest of its kind: those that have
+// waited longest are worth least. Its errors are that of ctx, ErrTooLarge, ErrClosed after Close, and the one that
 // ended the session.
 func (c *Conn) SendMessage(ctx context.Context, m Message) error {
 	return c.send(ctx, &m, nil)
 }
 
-// TrySend sends a message, or returns ErrWouldBlock if the send buffer is full.
+// TrySend sends a message, or returns ErrWouldBlock if the send buffer is full. One
+// that is Unreliable or Sequenced rather pushes out the oldest of its kind.
 func (c *Conn) TrySend(m Message) error {
 	s := c.shard
 	called := s.node.now()
@@ -144,7 +147,7 @@ func (c *Conn) TrySend(m Message) error {
 	if err := c.ended(); err != nil {
 		return err
 	}
-	return c.sendNow(called, &m, nil)
+	return c.sendNow(called, &m, nil, false)
 }
 
 // SendReceipt sends a message and returns a receipt that tells what becomes of it.
@@ -165,7 +168,7 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 		if err := c.ended(); err != nil {
 			return err
 		}
-		if err := c.sendNow(called, m, r); err != ErrWouldBlock {
+		if err := c.sendNow(called, m, r, true); err != ErrWouldBlock {
 			return err
 		}
 		if err := s.wait(ctx, &c.writers); err != nil {
@@ -177,7 +180,7 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 
 // sendNow sends a message. The application called at the given time, and the shard
 // may have been busy since.
-func (c *Conn) sendNow(called session.Time, m *Message, r *Receipt) error {
+func (c *Conn) sendNow(called session.Time, m *Message, r *Receipt, wait bool) error {
 	if m.Channel == wire.ChannelNode {
 		return ErrChannel
 	}
@@ -193,6 +196,7 @@ func (c *Conn) sendNow(called session.Time, m *Message, r *Receipt) error {
 		Key:      m.Key,
 		Deadline: s.node.coreTime(now, m.Deadline),
 		Receipt:  r != nil,
+		Wait:     wait,
 	})
 	if err != nil {
 		s.drain(now)

@@ -23,7 +23,8 @@ type Config struct {
 	// MaxMessage is the largest message to accept, in bytes. If zero, 16 MiB.
 	MaxMessage int
 	// SendBuffer is how many bytes of messages a channel may hold that are not
-	// yet acknowledged before Send reports ErrWouldBlock. If zero, 4 MiB.
+	// yet acknowledged before Send reports ErrWouldBlock. If zero, twice the
+	// congestion window, from 256 KiB to 4 MiB.
 	SendBuffer int
 	// ReceiveWindow is how many bytes a channel may hold for a slow reader, at
 	// least 256 KiB; it starts there and grows with the path. If zero, 8 MiB.
@@ -65,7 +66,6 @@ func orDefault[T ~int | ~int64 | ~uint64](v *T, def T) {
 
 func (c Config) withDefaults() Config {
 	orDefault(&c.MaxMessage, 16<<20)
-	orDefault(&c.SendBuffer, 4<<20)
 	orDefault(&c.HandshakeTimeout, 10*time.Second)
 	orDefault(&c.KeepAlive, 15*time.Second)
 	orDefault(&c.ResumeTime, 60*time.Second)

@@ -34,6 +34,7 @@ func (s *Session) suspectPath(now Time) {
 	if !s.suspect() {
 		s.outage.since = now
 		s.outage.escort = escort{path: s.outage.escort.path} // a new suspicion has a new allowance
+		s.msgs.NoWait()
 	}
 	s.beginEscort(now)
 	for _, x := range s.paths {

@@ -91,7 +91,7 @@ func (s *Session) takeIn(now Time, x *path, id wire.ConnID, pn uint64, body []by
 	if !in.probing && newest {
 		s.follow(now, x, s.noteUsedID(id))
 	}
-	s.msgs.SetRTT(s.active.rec.RTT.Smoothed())
+	s.msgs.SetPath(s.active.rec.RTT.Smoothed(), s.active.rec.Window())
 }
 
 // inbound is what handling the chunks of one frame finds out.

@@ -209,12 +209,18 @@ func (s *Session) ID() uuid.UUID { return s.id }
 func (s *Session) Initiator() bool { return s.initiator }
 
 // Send queues a message. It fails with ErrTooLarge, with ErrWouldBlock when the
-// send buffer is full, or with the error that ended the session. Messages may
+// send buffer is full (and an unreliable message has asked to wait; it does not
+// wait while the path does not answer), or with the error that ended the session. Messages may
 // be queued while the handshake is still under way.
 func (s *Session) Send(now Time, m *Message) (MessageID, error) {
 	s.e.enter(now)
 	if err := s.sendable(); err != nil {
 		return 0, err
+	}
+	if m.Wait && s.suspect() {
+		fresh := *m
+		fresh.Wait = false
+		m = &fresh
 	}
 	id, err := s.msgs.Send(s.e.now, m)
 	s.e.touch(s)

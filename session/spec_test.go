@@ -70,7 +70,7 @@ func TestLimitsAreThoseOfTheSpec(t *testing.T) {
 		"handshake; half-open life":                        fmt.Sprintf("%.0f s; %.0f s", cfg.HandshakeTimeout.Seconds(), halfOpenLife.Seconds()),
 		"message accepted":                                 fmt.Sprintf("%d MiB, negotiated", cfg.MaxMessage>>20),
 		"unreliable or sequenced message":                  fmt.Sprintf("%d KiB", channels.MaxUnreliable>>10),
-		"unacknowledged bytes a sender holds, per channel": fmt.Sprintf("%d MiB, then `ErrWouldBlock`", cfg.SendBuffer>>20),
+		"unacknowledged bytes a sender holds, per channel": fmt.Sprintf("twice the congestion window, from %d KiB to %d MiB, then `ErrWouldBlock`", channels.SendBufferMin>>10, channels.SendBufferMax>>20),
 		"credit of a channel":                              fmt.Sprintf("%d KiB, growing to %d MiB", initialCredit>>10, cfg.windowMax()>>20),
 		"channels":                                         fmt.Sprintf("%d each way", channels.DefaultMaxChannels),
 		"sessions; of one peer that it began":              fmt.Sprintf("%d; %d", cfg.MaxSessions, cfg.MaxSessions/peerShare),

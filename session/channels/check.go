@@ -135,9 +135,9 @@ func (s *Set) checkBounds() error {
 	return within(
 		"channels opened", s.opened, s.cfg.MaxChannels,
 		"channels accepted", s.accepted, s.cfg.MaxChannels,
-		"unsent messages", s.unsent.n, unreliableQueueMessages,
+		"unsent messages", s.unsent.n, unsentMessages,
 		"unsent bytes", s.unsentBytes, unreliableQueueBytes,
-		"unread messages", s.unread.n, unreliableQueueMessages,
+		"unread messages", s.unread.n, unreadMessages,
 		"unread bytes", s.unreadBytes, unreliableQueueBytes,
 		"half-built messages", s.partials.n, partialsMax,
 		"receipts to send", s.reads.Len(), readsMax,

@@ -17,23 +17,30 @@ const (
 )
 
 // Limits of this implementation.
+// Bounds of a send buffer that follows the congestion window, in bytes.
+const (
+	SendBufferMin = 256 << 10
+	SendBufferMax = 4 << 20
+)
+
 const (
 	// RoomMin is the room that Append needs to make progress on any message:
 	// the longest chunk header, and a fragment with what it may not leave over.
 	RoomMin = 160
 
-	unreliableQueueMessages = 1024    // unsent on one side, unread on the other
-	unreliableQueueBytes    = 1 << 20 // the same
-	partialsMax             = 20      // half-built unreliable messages
-	fragmentMin             = 64      // a shorter piece is not sent, unless nothing else is missing around it
-	segmentMin              = 32      // how long the pieces received must be on average: fragmentMin, less for odd ones
-	segmentsMax             = 8192    // pieces of one message that do not join
-	readsMax                = 1 << 14 // receipts waiting to be sent
-	awaitingMax             = 1 << 16 // stored messages whose receipt may still come
-	lengthMax               = 1 << 30 // so that offsets fit a recovery.Ref
-	extendedMax             = 4       // channels that hold more than their window, for messages longer than that
-	windowMin               = 1 << 10
-	growthMax               = 4 // channels whose window may grow to WindowMax
+	unsentMessages       = 1024    // unreliable ones
+	unreadMessages       = 4096    // likewise: a burst arrives faster than it is taken
+	unreliableQueueBytes = 1 << 20 // of either
+	partialsMax          = 20      // half-built unreliable messages
+	fragmentMin          = 64      // a shorter piece is not sent, unless nothing else is missing around it
+	segmentMin           = 32      // how long the pieces received must be on average: fragmentMin, less for odd ones
+	segmentsMax          = 8192    // pieces of one message that do not join
+	readsMax             = 1 << 14 // receipts waiting to be sent
+	awaitingMax          = 1 << 16 // stored messages whose receipt may still come
+	lengthMax            = 1 << 30 // so that offsets fit a recovery.Ref
+	extendedMax          = 4       // channels that hold more than their window, for messages longer than that
+	windowMin            = 1 << 10
+	growthMax            = 4 // channels whose window may grow to WindowMax
 )
 
 // Config sets up a Set. The zero value of every field works.
@@ -42,7 +49,8 @@ type Config struct {
 	MaxMessage int
 	// SendBuffer is how many bytes of a channel's reliable and unordered messages, with
 	// MessageOverhead for each, may wait to be stored by the peer. The message
-	// that reaches the limit is still taken. If zero, 4 MiB.
+	// that reaches the limit is still taken. If zero, twice the congestion window,
+	// from SendBufferMin to SendBufferMax: what lies here longer only grows old.
 	SendBuffer int
 	// Window is how many bytes each channel may hold for a slow reader at
 	// first. The peer must be told Set.Window as its initial credit. If zero,
@@ -61,7 +69,6 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	orDefault(&c.MaxMessage, 16<<20)
-	orDefault(&c.SendBuffer, 4<<20)
 	orDefault(&c.Window, 256<<10)
 	orDefault(&c.WindowMax, 8<<20)
 	orDefault(&c.MaxChannels, DefaultMaxChannels)

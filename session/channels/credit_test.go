@@ -84,7 +84,7 @@ func TestCanceledLongMessagesGiveTheirReservationBack(t *testing.T) {
 func TestWindowGrowsForAFastReaderOfALongPath(t *testing.T) {
 	run := func(between time.Duration) int {
 		a, b := newPair(Config{Window: 10_000, WindowMax: 100_000})
-		b.SetRTT(100 * ms)
+		b.SetPath(100*ms, 0)
 		now := clock.Time(1)
 		for range 100 {
 			now = now.Add(between)

@@ -22,7 +22,7 @@ func (s *Set) deliver(in *incoming) {
 // boundUnread drops the oldest unreliable messages until the rest is within
 // bounds: their sender is not held back by credit.
 func (s *Set) boundUnread() {
-	for s.unread.n > unreliableQueueMessages || s.unreadBytes > unreliableQueueBytes {
+	for s.unread.n > unreadMessages || s.unreadBytes > unreliableQueueBytes {
 		s.stats.DroppedUnread++
 		in := s.unread.first()
 		s.dequeue(in)

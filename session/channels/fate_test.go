@@ -286,16 +286,16 @@ func TestFullSendBufferBlocksAndSignalsOnce(t *testing.T) {
 func TestUnreliableQueueDropsItsOldest(t *testing.T) {
 	a, b := newPair(Config{})
 	first := send(t, a, 1, Message{Mode: wire.Unreliable, Data: []byte("0")})
-	for range unreliableQueueMessages {
+	for range unsentMessages {
 		send(t, a, 1, Message{Mode: wire.Unreliable, Channel: 1, Data: []byte("1")})
 	}
 	wantFates(t, outcomes(a), first, Lost)
 	exchange(t, 1, a, b)
 	wantReceived(t, b, 1, 0)
-	if n := len(received(b, 1, 1)); n != unreliableQueueMessages {
+	if n := len(received(b, 1, 1)); n != unsentMessages {
 		t.Errorf("%d messages", n)
 	}
-	for range unreliableQueueMessages + 5 {
+	for range unreadMessages + 5 {
 		send(t, a, 1, Message{Mode: wire.Sequenced, Data: []byte("1")})
 		exchange(t, 1, a, b)
 	}
@@ -463,5 +463,64 @@ func TestFullChannelDoesNotHoldUpTheSendersOfOthers(t *testing.T) {
 	}
 	if err := a.Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Who asks to wait loses nothing to a full queue, and is told once half of it has
+// gone, or at once when there is no use in waiting.
+func TestUnreliableMessageMayWaitForRoom(t *testing.T) {
+	m := Message{Mode: wire.Unreliable, Channel: 1, Data: []byte("1"), Wait: true}
+	fill := func(a *Set) {
+		t.Helper()
+		for range unsentMessages {
+			if _, err := a.Send(1, &m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := a.Send(1, &m); !errors.Is(err, ErrWouldBlock) {
+			t.Fatalf("into a full queue: %v", err)
+		}
+		if a.TakeWritable() {
+			t.Fatal("writable while it is full")
+		}
+	}
+	a, b := newPair(Config{})
+	fill(a)
+	exchange(t, 1, a, b)
+	if !a.TakeWritable() || a.TakeWritable() {
+		t.Error("room is not told exactly once")
+	}
+	if n := len(received(b, 1, 1)); n != unsentMessages {
+		t.Errorf("%d messages arrived, want all %d", n, unsentMessages)
+	}
+	fill(a)
+	if a.NoWait(); !a.TakeWritable() {
+		t.Error("whoever waits is not told to go on")
+	}
+	for _, mode := range []wire.Mode{wire.Unreliable, wire.Sequenced} {
+		last := m
+		last.Mode, last.Wait = mode, mode == wire.Sequenced
+		if _, err := a.Send(1, &last); err != nil {
+			t.Errorf("%v: %v", mode, err)
+		}
+	}
+}
+
+// What may wait in the sender follows what the path takes.
+func TestSendBufferFollowsTheCongestionWindow(t *testing.T) {
+	takes := func(window int) (n int) {
+		a, _ := newPair(Config{})
+		a.SetPath(20*ms, window)
+		for {
+			if _, err := a.Send(1, &Message{Data: make([]byte, 1<<10)}); err != nil {
+				return n >> 10
+			}
+			n += 1<<10 + MessageOverhead
+		}
+	}
+	for window, want := range map[int]int{0: 256, 1 << 20: 2048, 1 << 30: 4096} {
+		if got := takes(window); got != want {
+			t.Errorf("with a window of %d bytes it takes %d KiB, want %d", window, got, want)
+		}
 	}
 }

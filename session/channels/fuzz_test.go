@@ -98,7 +98,7 @@ func FuzzChunks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte) {
 		s := New(Config{MaxMessage: 3000, Window: 2000, WindowMax: 4000, MaxChannels: 3, SendBuffer: 5000})
 		s.SetPeer(3000, 2000)
-		s.SetRTT(10 * ms)
+		s.SetPath(10*ms, 0)
 		app := application{set: s}
 		var c wire.Chunk
 		for len(script) > 0 && app.now < 500 {

@@ -16,6 +16,7 @@ type Message struct {
 	Key      uint64     // not 0: replaces a queued message of the channel that has the same key
 	Deadline clock.Time // 0 is none: after it the message is dropped wherever it is
 	Receipt  bool       // report Stored and Read, not failures alone
+	Wait     bool       // if unreliable: rather meet ErrWouldBlock than push out the oldest in the queue
 }
 
 // A Received message is handed to the application once.

@@ -92,7 +92,7 @@ func runScript(seed uint64) error {
 	}
 	a, b := newPair(cfg)
 	for i, set := range []*Set{a, b} {
-		set.SetRTT(20 * ms)
+		set.SetPath(20*ms, 0)
 		s.ends[i] = &end{
 			set: set, sent: map[uint32]*sentMessage{}, byID: map[MessageID]*sentMessage{},
 			lastRead: map[uint16]uint32{}, lastSeq: map[uint16]uint32{}, deaf: map[uint16]bool{},

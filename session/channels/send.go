@@ -7,8 +7,8 @@ import (
 
 // Send queues a message and returns its name. Reliable and unordered messages
 // meet ErrWouldBlock while the send buffer is full. Unreliable and sequenced
-// ones never do: when too many are queued, the oldest of the session gives way
-// with the fate Lost.
+// ones do not: when too many are queued, the oldest of the session gives way
+// with the fate Lost; but an unreliable one may ask to Wait instead.
 //
 // A message with a Key takes the place of an earlier one of the same channel,
 // mode and key, which meets the fate Superseded:
@@ -39,6 +39,10 @@ func (s *Set) Send(now clock.Time, m *Message) (MessageID, error) {
 	}
 	if reliable(m.Mode) && !s.hasRoom(ch, old) {
 		ch.blocked = true
+		return 0, ErrWouldBlock
+	}
+	if m.Mode == wire.Unreliable && m.Wait && s.unsentFull() {
+		s.backlogged = true
 		return 0, ErrWouldBlock
 	}
 	o := s.newOutgoing(st, m)
@@ -95,7 +99,7 @@ func (s *Set) hasRoom(ch *channel, old *outgoing) bool {
 	if old != nil {
 		buffered -= old.cost()
 	}
-	return buffered < s.cfg.SendBuffer
+	return buffered < s.sendBuffer
 }
 
 func (s *Set) newOutgoing(st *outStream, m *Message) *outgoing {
@@ -130,10 +134,23 @@ func (s *Set) enqueue(m, old *outgoing) {
 	s.unsentBytes += m.total
 }
 
+// unsentFull reports whether another unreliable message may push out the oldest.
+func (s *Set) unsentFull() bool {
+	return s.unsent.n >= unsentMessages || s.unsentBytes >= unreliableQueueBytes
+}
+
+// NoWait lets the senders go on that wait for room among unreliable messages: the
+// path does not answer, and what they have would be stale once it does.
+func (s *Set) NoWait() {
+	if s.backlogged {
+		s.backlogged, s.writableSignal = false, true
+	}
+}
+
 // boundUnsent drops the oldest unreliable messages until the rest is within
 // bounds.
 func (s *Set) boundUnsent() {
-	for s.unsent.n > unreliableQueueMessages || s.unsentBytes > unreliableQueueBytes {
+	for s.unsent.n > unsentMessages || s.unsentBytes > unreliableQueueBytes {
 		m := s.unsent.first()
 		s.stats.DroppedUnsent++
 		ch := m.stream.channel
@@ -216,6 +233,9 @@ func (s *Set) leaveUnsent(m *outgoing) {
 	if m.age.on != nil {
 		m.age.remove()
 		s.unsentBytes -= m.total
+		if s.unsent.n <= unsentMessages/2 && s.unsentBytes <= unreliableQueueBytes/2 {
+			s.NoWait()
+		}
 	}
 }
 
@@ -227,7 +247,7 @@ func (s *Set) freeData(m *outgoing) {
 // signalWritable waits for a quarter of the buffer to be free, so that a full
 // channel does not wake its senders for every message that is stored.
 func (s *Set) signalWritable(ch *channel) {
-	if ch.blocked && ch.buffered <= s.cfg.SendBuffer-s.cfg.SendBuffer/4 {
+	if ch.blocked && ch.buffered <= s.sendBuffer-s.sendBuffer/4 {
 		ch.blocked, s.writableSignal = false, true
 	}
 	if s.crowded {

@@ -27,11 +27,13 @@ type Set struct {
 	lengthMax      int    // the longest message that the peer accepts
 	initialCredit  uint64 // what the peer grants each channel from the start
 	ids            idTable
+	sendBuffer     int                   // how many bytes each channel may buffer
 	buffered       int                   // bytes of unresolved reliable messages, with overhead
 	unfinished     int                   // reliable messages, and SKIPs, that the peer has not acknowledged
 	crowded        bool                  // Send has refused a message because there are too many
 	unsent         list[outgoing]        // unreliable messages not wholly sent, oldest first
 	unsentBytes    int                   // of these
+	backlogged     bool                  // Send has refused an unreliable message that asked to wait
 	due            heap[*outgoing]       // by deadline
 	classes        []*class              // highest priority first
 	skips          list[outgoing]        // withdrawn messages whose SKIP is to be sent
@@ -60,13 +62,16 @@ type outcome struct {
 // New returns a Set that queues messages and sends none until SetPeer.
 func New(cfg Config) *Set {
 	cfg = cfg.withDefaults()
-	return &Set{
-		cfg:       cfg,
-		pool:      cfg.Pool,
-		byID:      make(map[uint16]*channel),
-		lengthMax: cfg.MaxMessage,
-		awaiting:  make(map[wire.Read]MessageID),
+	s := &Set{
+		cfg:        cfg,
+		pool:       cfg.Pool,
+		byID:       make(map[uint16]*channel),
+		lengthMax:  cfg.MaxMessage,
+		sendBuffer: cfg.SendBuffer,
+		awaiting:   make(map[wire.Read]MessageID),
 	}
+	s.SetPath(0, 0)
+	return s
 }
 
 // SetPeer tells the longest message that the peer accepts and the credit that
@@ -110,8 +115,14 @@ func (s *Set) Configure(ch uint16, o Options) {
 // it sends: what SetPeer gets on the other side.
 func (s *Set) Window() int { return s.cfg.Window }
 
-// SetRTT tells the smoothed round-trip time of the path, by which windows grow.
-func (s *Set) SetRTT(d time.Duration) { s.rtt = d }
+// SetPath tells the smoothed round-trip time of the path and its congestion window
+// in bytes, which the credit granted and the send buffers follow.
+func (s *Set) SetPath(rtt time.Duration, window int) {
+	s.rtt = rtt
+	if s.cfg.SendBuffer == 0 {
+		s.sendBuffer = min(max(2*window, SendBufferMin), SendBufferMax)
+	}
+}
 
 // Pending reports whether Append would put out anything now.
 func (s *Set) Pending() bool {
