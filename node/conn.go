@@ -141,13 +141,13 @@ func (c *Conn) SendMessage(ctx context.Context, m Message) error {
 // that is Unreliable or Sequenced rather pushes out the oldest of its kind.
 func (c *Conn) TrySend(m Message) error {
 	s := c.shard
-	called := s.node.now()
+	now := s.node.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := c.ended(); err != nil {
 		return err
 	}
-	return c.sendNow(called, &m, nil, false)
+	return c.sendNow(now, &m, nil, false)
 }
 
 // SendReceipt sends a message and returns a receipt that tells what becomes of it.
@@ -161,26 +161,24 @@ func (c *Conn) SendReceipt(ctx context.Context, m Message) (*Receipt, error) {
 
 func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 	s := c.shard
-	called := s.node.now()
+	now := s.node.now() // before the shard may have to be waited for: see Conn.sent
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
 		if err := c.ended(); err != nil {
 			return err
 		}
-		if err := c.sendNow(called, m, r, true); err != ErrWouldBlock {
+		if err := c.sendNow(now, m, r, true); err != ErrWouldBlock {
 			return err
 		}
 		if err := s.wait(ctx, &c.writers); err != nil {
 			return err
 		}
-		called = s.node.now()
+		now = s.node.now()
 	}
 }
 
-// sendNow sends a message. The application called at the given time, and the shard
-// may have been busy since.
-func (c *Conn) sendNow(called session.Time, m *Message, r *Receipt, wait bool) error {
+func (c *Conn) sendNow(now session.Time, m *Message, r *Receipt, wait bool) error {
 	if m.Channel == wire.ChannelNode {
 		return ErrChannel
 	}
@@ -188,7 +186,6 @@ func (c *Conn) sendNow(called session.Time, m *Message, r *Receipt, wait bool) e
 		return ErrWouldBlock
 	}
 	s := c.shard
-	now := s.node.now()
 	id, err := c.sess.Send(now, &session.Message{
 		Channel:  m.Channel,
 		Mode:     m.Mode,
@@ -206,7 +203,7 @@ func (c *Conn) sendNow(called session.Time, m *Message, r *Receipt, wait bool) e
 		c.track(id, r)
 	}
 	s.usedAt = now
-	c.sent(called, now, len(m.Data))
+	c.sent(now, len(m.Data))
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -36,6 +37,9 @@ func (n *Node) read(s *shard, sock socket, link uint32) {
 		if err == nil {
 			failures = 0
 			n.deliver(s, link, batch)
+			if len(batch) > 1 {
+				runtime.Gosched() // let the application take what came, before there is more
+			}
 			continue
 		}
 		if sock.retired() {

@@ -136,10 +136,11 @@ type burst struct {
 }
 
 // sent drains after n bytes of message were given to the core, or leaves that to
-// a later message of the burst, or to the timer if none comes.
-func (c *Conn) sent(called, now session.Time, n int) {
+// a later message of the burst, or to the timer if none comes. now is when the
+// application called: the shard may have been busy since.
+func (c *Conn) sent(now session.Time, n int) {
 	s, b := c.shard, &c.burst
-	follows := called.Sub(b.sentAt) < burstGap
+	follows := now.Sub(b.sentAt) < burstGap
 	if !follows {
 		b.began, b.bytes = now, 0
 	}

@@ -34,7 +34,6 @@ func (s *Session) suspectPath(now Time) {
 	if !s.suspect() {
 		s.outage.since = now
 		s.outage.escort = escort{path: s.outage.escort.path} // a new suspicion has a new allowance
-		s.msgs.NoWait()
 	}
 	s.beginEscort(now)
 	for _, x := range s.paths {
@@ -44,6 +43,7 @@ func (s *Session) suspectPath(now Time) {
 	}
 	n := s.active.rec.PTOCount()
 	if n >= failedPTOs {
+		s.msgs.NoWait()
 		s.tryWhereSiblingsAre(now)
 		s.active.revalidate(now, false)
 	}

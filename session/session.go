@@ -217,7 +217,7 @@ func (s *Session) Send(now Time, m *Message) (MessageID, error) {
 	if err := s.sendable(); err != nil {
 		return 0, err
 	}
-	if m.Wait && s.suspect() {
+	if m.Wait && s.active != nil && s.active.rec.PTOCount() >= failedPTOs {
 		fresh := *m
 		fresh.Wait = false
 		m = &fresh

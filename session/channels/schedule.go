@@ -1,6 +1,9 @@
 package channels
 
-import "slices"
+import (
+	"math/bits"
+	"slices"
+)
 
 // A class is the channels of one priority. They share it by start-time fair
 // queueing: the channel whose virtual time is least sends next, and its virtual
@@ -78,8 +81,8 @@ func (ch *channel) charge(st *outStream, n int) {
 // none can send.
 func (ch *channel) nextStream() *outStream {
 	var next *outStream
-	for i := range ch.out {
-		st := &ch.out[i]
+	for modes := ch.modes; modes != 0; modes &= modes - 1 {
+		st := &ch.out[bits.TrailingZeros8(modes)]
 		if st.resend.n > 0 {
 			return st
 		}

@@ -119,6 +119,7 @@ func (s *Set) newOutgoing(st *outStream, m *Message) *outgoing {
 // enqueue puts m in the queue of its stream: in place of old, or last.
 func (s *Set) enqueue(m, old *outgoing) {
 	st := m.stream
+	st.channel.modes |= 1 << st.mode
 	if old != nil && !old.started && st.mode != wire.Reliable {
 		st.queue.insertBefore(&m.queued, &old.queued)
 	} else {

@@ -191,6 +191,7 @@ type channel struct {
 	ready       int    // place in the heap of the class; -1 if nothing can be sent
 	buffered    int    // bytes of its unresolved reliable messages, with overhead
 	blocked     bool   // Send has returned ErrWouldBlock for want of room here
+	modes       uint8  // a bit for each that messages were sent in
 	out         [4]outStream
 	used        uint64 // credit used
 	limit       uint64 // credit granted by the peer
