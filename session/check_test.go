@@ -158,12 +158,18 @@ func checkSession(s *Session) error {
 			return fmt.Errorf("%d bytes in flight on %v", n, x.Path)
 		}
 	}
+	if resting := s.msgs == nil; resting != (s.resting != nil) || resting && (s.awake.listed || !s.quiet(s.e.now)) {
+		return errors.New("a session at rest is in use")
+	}
+	if s.msgs == nil {
+		return nil
+	}
 	return s.msgs.Check()
 }
 
 // timers prints what a session waits for, relative to the present.
 func timers(s *Session) string {
-	if s.state != stateEstablished {
+	if s.state != stateEstablished || s.msgs == nil {
 		return fmt.Sprintf("state %d, expires in %v", s.state, s.expires.Sub(s.e.now))
 	}
 	in := func(t Time) time.Duration { return t.Sub(s.e.now) }

@@ -47,6 +47,7 @@ func (s *Session) CloseWhenSent(now Time, code uint64, reason string) {
 	if s.closing.err != nil || s.closing.whenSent {
 		return
 	}
+	s.wake()
 	if s.msgs.Drained() {
 		s.Close(now, code, reason)
 		return
@@ -168,6 +169,8 @@ func (s *Session) end(err error) {
 	if s.closing.err != nil {
 		return
 	}
+	s.wake()
+	s.e.awake.remove(s)
 	s.closing.err = err
 	if s.state == stateEstablished {
 		forget(s.e.peers, s.peer, s)
@@ -204,6 +207,7 @@ func (e *Endpoint) drop(s *Session) {
 	if s.keys != nil {
 		s.keys.Zero()
 	}
+	e.awake.remove(s)
 	s.state, s.keys, s.paths, s.active, s.fallback = stateClosed, nil, nil, nil, nil
 	s.left, s.local, s.remote = leftBehind{}, localIDs{}, remoteIDs{}
 	s.deadline = Never

@@ -130,6 +130,7 @@ func (s *Session) confirm(now Time) *Session {
 // carried nothing yet. Messages queued on s stay queued; whatever flew under the
 // old keys is sent again.
 func (s *Session) adopt(now Time, x *Session) {
+	s.wake()
 	wasUp := s.state == stateEstablished
 	s.e.forgetDial(s)
 	for _, l := range s.local.live {

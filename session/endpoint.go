@@ -3,6 +3,7 @@ package session
 import (
 	"math/rand/v2"
 	"net/netip"
+	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/channels"
 	"github.com/seed-67dce94e/holdfast/session/fifo"
@@ -37,6 +38,8 @@ type Endpoint struct {
 	accepts acceptState
 
 	timers    timerHeap
+	awake     awakeList
+	restAfter time.Duration        // of no messages, before a session goes to rest
 	ready     fifo.Queue[*Session] // sessions that may have a datagram to send
 	stateless fifo.Queue[reply]    // answers to datagrams that belong to no session
 	events    fifo.Queue[Event]
@@ -117,6 +120,8 @@ func NewEndpoint(cfg *Config, seed [32]byte) (*Endpoint, error) {
 		byToken: make(map[wire.ResetToken]*Session),
 		peers:   make(map[wire.PeerID][]*Session),
 		dials:   make(map[wire.PeerID][]*Session),
+
+		restAfter: defaultRestAfter,
 	}
 	e.accepts.init()
 	e.resp, err = id.NewResponder(e.cfg.App, e.secret())
@@ -162,6 +167,7 @@ func (e *Endpoint) enter(now Time) { e.now = max(e.now, now) }
 // touch puts s on the list of sessions to drain.
 func (e *Endpoint) touch(s *Session) {
 	if !s.queued {
+		s.wake()
 		s.queued = true
 		e.ready.Push(s)
 	}
@@ -218,17 +224,19 @@ func (e *Endpoint) HandleTimeout(now Time) {
 		s := e.timers[0]
 		s.deadline = Never
 		e.timers.fix(s)
+		s.wake()
 		s.handleTimeout(e.now)
 		e.touch(s)
 	}
+	e.restSome()
 }
 
 // Deadline returns the time by which HandleTimeout must be called, or Never.
 func (e *Endpoint) Deadline() Time {
 	if len(e.timers) == 0 {
-		return Never
+		return e.awake.deadline()
 	}
-	return e.timers[0].deadline
+	return min(e.timers[0].deadline, e.awake.deadline())
 }
 
 // NextDatagram writes the next datagram to send into buf, which has room for at

@@ -33,6 +33,7 @@ type peer struct {
 	lastClosed  Event
 	traffic     map[netip.AddrPort]*traffic
 	spins       int
+	restless    bool // its sessions go to rest as soon as they can
 	asleep      bool // the machine is suspended: it hears nothing, and no timer fires
 	buf         []byte
 }
@@ -81,6 +82,9 @@ func (p *peer) start() {
 	ep, err := NewEndpoint(&p.cfg, seed)
 	if err != nil {
 		p.fatalf("NewEndpoint: %v", err)
+	}
+	if p.restless {
+		ep.restAfter = 0
 	}
 	p.ep, p.sessions, p.known = ep, nil, make(map[*Session]bool)
 	p.traffic = make(map[netip.AddrPort]*traffic)

@@ -87,6 +87,9 @@ func (s *Session) takeIn(now Time, x *path, id wire.ConnID, pn uint64, body []by
 	}
 	s.acks.OnReceived(now, pn, in.eliciting, in.urgent)
 	s.pathAlive(now, x)
+	if in.message {
+		s.used = now
+	}
 	s.idle.received(now, in.message, 2*s.active.rec.RTT.Smoothed())
 	if !in.probing && newest {
 		s.follow(now, x, s.noteUsedID(id))

@@ -63,7 +63,10 @@ type Session struct {
 	peerParams wire.Params
 	loss       recovery.State
 	acks       recovery.Acks
-	msgs       *channels.Set
+	msgs       *channels.Set // nil at rest
+	resting    []byte        // all there is to remember of msgs; nil while awake
+	awake      awakeLinks
+	used       Time // when a message was last sent, received or taken
 
 	paths    []*path
 	active   *path
@@ -115,15 +118,19 @@ func (e *Endpoint) newSession(peer wire.PeerID, app string, initiator bool) *Ses
 	s := &Session{
 		e: e, peer: peer, app: app, initiator: initiator,
 		deadline: Never, expires: Never, paceAt: Never,
-		msgs: channels.New(channels.Config{
-			MaxMessage: e.cfg.MaxMessage, SendBuffer: e.cfg.SendBuffer,
-			Window: initialCredit, WindowMax: e.cfg.windowMax(), Pool: e.pool,
-		}),
+		msgs: channels.New(e.channelsConfig()),
 	}
 	id := e.newConnID()
 	e.byID[id] = s
 	s.local.issue(id, known)
 	return s
+}
+
+func (e *Endpoint) channelsConfig() channels.Config {
+	return channels.Config{
+		MaxMessage: e.cfg.MaxMessage, SendBuffer: e.cfg.SendBuffer,
+		Window: initialCredit, WindowMax: e.cfg.windowMax(), Pool: e.pool,
+	}
 }
 
 // params is what this side tells the peer in its handshake frame.
@@ -196,6 +203,10 @@ func (s *Session) enterEstablished() {
 		s.e.peers[s.peer] = append(s.e.peers[s.peer], s)
 	}
 	s.state, s.expires = stateEstablished, Never
+	if !s.awake.listed {
+		s.used = s.e.now
+		s.e.awake.push(s, s.e.now)
+	}
 }
 
 // Peer returns the peer's public key.
@@ -222,6 +233,7 @@ func (s *Session) Send(now Time, m *Message) (MessageID, error) {
 		fresh.Wait = false
 		m = &fresh
 	}
+	s.use()
 	id, err := s.msgs.Send(s.e.now, m)
 	s.e.touch(s)
 	return id, err
@@ -242,12 +254,16 @@ func (s *Session) sendable() error {
 }
 
 // Configure sets how this side sends on a channel.
-func (s *Session) Configure(channel uint16, o ChannelOptions) { s.msgs.Configure(channel, o) }
+func (s *Session) Configure(channel uint16, o ChannelOptions) {
+	s.wake()
+	s.msgs.Configure(channel, o)
+}
 
 // Cancel takes back a message that is not stored yet. Its outcome is Canceled;
 // Cancel reports false if the message has met its fate already.
 func (s *Session) Cancel(now Time, id MessageID) bool {
 	s.e.enter(now)
+	s.use()
 	s.e.touch(s)
 	return s.msgs.Cancel(s.e.now, id)
 }
@@ -256,6 +272,10 @@ func (s *Session) Cancel(now Time, id MessageID) bool {
 // after the session has ended.
 func (s *Session) Recv(now Time, channel uint16) (Received, bool) {
 	s.e.enter(now)
+	if s.resting != nil {
+		return Received{}, false
+	}
+	s.use()
 	m, ok := s.msgs.Recv(s.e.now, channel)
 	s.touchIfFreed()
 	return m, ok
@@ -266,6 +286,10 @@ func (s *Session) Recv(now Time, channel uint16) (Received, bool) {
 // stays.
 func (s *Session) RecvInto(now Time, channel uint16, buf []byte) (n int, mode wire.Mode, ok bool, err error) {
 	s.e.enter(now)
+	if s.resting != nil {
+		return 0, 0, false, nil
+	}
+	s.use()
 	n, mode, ok, err = s.msgs.RecvInto(s.e.now, channel, buf)
 	s.touchIfFreed()
 	return n, mode, ok, err
@@ -279,8 +303,15 @@ func (s *Session) touchIfFreed() {
 	}
 }
 
+// use notes that the application, or the peer's, is at work.
+func (s *Session) use() {
+	s.wake()
+	s.used = s.e.now
+}
+
 // Stats returns what the session has counted and measured.
 func (s *Session) Stats() Stats {
+	s.wake()
 	st := Stats{Counters: s.stats, Messages: s.msgs.Stats()}
 	if p := s.active; p != nil {
 		st.SmoothedRTT, st.MinRTT, st.RTTVar = p.rec.RTT.Smoothed(), p.rec.RTT.Min(), p.rec.RTT.Var()

@@ -82,6 +82,11 @@ func newSimulation(w *world) *simulation {
 		s.onEvent = func(e Event) { sim.spokeEvent(s, e) }
 		sim.spokes = append(sim.spokes, s)
 	}
+	for i, p := range sim.peers {
+		if (w.seed+uint64(i))%3 == 0 {
+			p.restless, p.ep.restAfter = true, 0
+		}
+	}
 	if sim.chance(0.5) {
 		sim.stranger = newStranger(sim)
 	}

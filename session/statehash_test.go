@@ -6,14 +6,15 @@ import (
 )
 
 // passing names the fields that may change although nothing that matters did:
-// counters, scratch space, the budget for answering strangers, and the keys of
-// the next phase, which are derived when first tried.
+// counters, scratch space, the budget for answering strangers, the keys of
+// the next phase, which are derived when first tried, and ciphers, which are made
+// of their keys when first used.
 var passing = map[string]bool{
 	"Endpoint.now": true, "Endpoint.stats": true, "Endpoint.resets": true, "Endpoint.chunk": true,
 	"Endpoint.result": true, "Endpoint.refs": true, "Endpoint.rng": true,
 	"Endpoint.ready": true, "Endpoint.events": true, "Endpoint.stateless": true, // empty after draining
 	"Session.stats": true, "Session.User": true,
-	"Keys.forgeries": true, "Keys.nonce": true, "Keys.mask": true, "Keys.next": true, "epoch.secret": true, "hasher.hash": true, "hasher.out": true,
+	"Keys.forgeries": true, "Keys.nonce": true, "Keys.mask": true, "Keys.next": true, "epoch.secret": true, "epoch.aead": true, "headerKey.block": true, "hasher.hash": true, "hasher.out": true,
 }
 
 // stateHash sums up all that an endpoint remembers, sessions included.

@@ -10,6 +10,7 @@ func (s *Session) settle(now Time) {
 	}
 	s.deadline = s.nextDeadline(now)
 	s.e.timers.fix(s)
+	s.rest(now)
 }
 
 func (s *Session) nextDeadline(now Time) Time {

@@ -104,6 +104,9 @@ func (s *Set) awaitRead(name wire.Read, id MessageID) {
 		oldest, _ := s.awaitingOrder.Pop()
 		delete(s.awaiting, oldest)
 	}
+	if s.awaiting == nil {
+		s.awaiting = make(map[wire.Read]MessageID)
+	}
 	s.awaiting[name] = id
 	s.awaitingOrder.Push(name)
 }

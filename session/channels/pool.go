@@ -10,6 +10,7 @@ const (
 	bufferMax      = 1 << bufferShiftMax
 	poolBytesMax   = 4 << 20
 	poolRecordsMax = 4096
+	poolSetsMax    = 64 // and channels: they are large
 )
 
 // A Pool keeps buffers and records for reuse. It is not safe for concurrent
@@ -19,6 +20,8 @@ type Pool struct {
 	bytes    int // capacity of all free buffers
 	outgoing []*outgoing
 	incoming []*incoming
+	sets     []*Set
+	channels []*channel
 }
 
 // NewPool returns an empty pool.
@@ -96,4 +99,36 @@ func (p *Pool) recycleIncoming(in *incoming) {
 	}
 	in.reset()
 	p.incoming = append(p.incoming, in)
+}
+
+func (p *Pool) newSet() *Set {
+	if n := len(p.sets); n > 0 {
+		s := p.sets[n-1]
+		p.sets = p.sets[:n-1]
+		return s
+	}
+	return &Set{byID: make(map[uint16]*channel)}
+}
+
+// recycleSet takes back a Set at rest, and its channels.
+func (p *Pool) recycleSet(s *Set) {
+	for _, ch := range s.channels {
+		if len(p.channels) < poolSetsMax {
+			ch.reset()
+			p.channels = append(p.channels, ch)
+		}
+	}
+	if len(p.sets) < poolSetsMax {
+		s.reset()
+		p.sets = append(p.sets, s)
+	}
+}
+
+func (p *Pool) newChannel() *channel {
+	if n := len(p.channels); n > 0 {
+		ch := p.channels[n-1]
+		p.channels = p.channels[:n-1]
+		return ch
+	}
+	return newChannel()
 }

@@ -62,16 +62,17 @@ type outcome struct {
 // New returns a Set that queues messages and sends none until SetPeer.
 func New(cfg Config) *Set {
 	cfg = cfg.withDefaults()
-	s := &Set{
-		cfg:        cfg,
-		pool:       cfg.Pool,
-		byID:       make(map[uint16]*channel),
-		lengthMax:  cfg.MaxMessage,
-		sendBuffer: cfg.SendBuffer,
-		awaiting:   make(map[wire.Read]MessageID),
-	}
+	s := cfg.Pool.newSet()
+	s.cfg, s.pool, s.lengthMax, s.sendBuffer = cfg, cfg.Pool, cfg.MaxMessage, cfg.SendBuffer
 	s.SetPath(0, 0)
 	return s
+}
+
+// reset makes the record fit for another session.
+func (s *Set) reset() {
+	clear(s.byID)
+	clear(s.channels)
+	*s = Set{byID: s.byID, channels: s.channels[:0]}
 }
 
 // SetPeer tells the longest message that the peer accepts and the credit that
@@ -230,20 +231,48 @@ func (s *Set) channel(id uint16) *channel {
 	if ch := s.find(id); ch != nil {
 		return ch
 	}
-	ch := &channel{
-		id:      id,
-		class:   s.class(0),
-		ready:   -1,
-		limit:   s.initialCredit,
-		granted: uint64(s.cfg.Window),
-		window:  s.cfg.Window,
+	ch := s.pool.newChannel()
+	ch.id, ch.limit = id, s.initialCredit
+	ch.granted, ch.window = uint64(s.cfg.Window), s.cfg.Window
+	s.add(ch)
+	return ch
+}
+
+// add takes in a channel that is new, or that was at rest.
+func (s *Set) add(ch *channel) {
+	ch.class = s.class(ch.options.Priority)
+	s.byID[ch.id] = ch
+	s.channels = append(s.channels, ch)
+	if ch.opened {
+		s.opened++
 	}
+	if ch.accepted {
+		s.accepted++
+	}
+}
+
+func newChannel() *channel {
+	ch := &channel{ready: -1}
 	for mode := range ch.out {
 		ch.out[mode].channel, ch.out[mode].mode = ch, wire.Mode(mode)
 	}
-	s.byID[id] = ch
-	s.channels = append(s.channels, ch)
 	return ch
+}
+
+// reset makes the record fit for another channel; it keeps a little room for
+// messages in flight.
+func (ch *channel) reset() {
+	const flightKept = 64
+	var flights [len(ch.out)][]*outgoing
+	for i := range ch.out {
+		if f := ch.out[i].flight; len(f) <= flightKept {
+			flights[i] = f
+		}
+	}
+	*ch = channel{ready: -1}
+	for i := range ch.out {
+		ch.out[i].channel, ch.out[i].mode, ch.out[i].flight = ch, wire.Mode(i), flights[i]
+	}
 }
 
 // open returns a channel to send on.

@@ -135,5 +135,8 @@ func (a *Acks) OnAckAcked(largest uint64) {
 	}
 }
 
+// Rest gives back the room for ranges that is not used.
+func (a *Acks) Rest() { a.ranges = slices.Clip(slices.Clone(a.ranges)) }
+
 // Largest returns the largest number received.
 func (a *Acks) Largest() (pn uint64, ok bool) { return a.largest, a.any }

@@ -133,6 +133,26 @@ func (s *State) LargestAcked() (pn uint64, ok bool) { return s.largestAcked, s.a
 // Outstanding returns how many frames are neither acknowledged nor given up.
 func (s *State) Outstanding() int { return s.log.outstanding }
 
+// Rest gives back the memory for frames in flight. It reports false if there are
+// any, or others whose acknowledgement would still mean something.
+func (s *State) Rest(now clock.Time) bool {
+	if s.log.outstanding > 0 {
+		return false
+	}
+	for i := s.log.head; i != none; {
+		next := s.log.slots[i].next
+		s.forgetOld(now, i)
+		i = next
+	}
+	if s.log.head != none {
+		return false
+	}
+	s.unlistIdle()
+	s.log.slots, s.paths = nil, nil
+	s.log.init()
+	return true
+}
+
 // unlistIdle forgets the paths that have nothing outstanding.
 func (s *State) unlistIdle() {
 	kept := s.paths[:0]

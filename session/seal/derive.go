@@ -24,36 +24,50 @@ const (
 	nonceLen = 12
 )
 
-// An epoch is what protects one direction during one key phase. The zero epoch
-// is absent.
+// An epoch is what protects one direction during one key phase. A nil epoch is
+// absent.
 type epoch struct {
 	secret [32]byte // what the next epoch grows from; erased once it has
-	aead   cipher.AEAD
+	key    [keyLen]byte
+	aead   cipher.AEAD // made of key when it is first used; nil at rest
 	iv     [nonceLen]byte
 }
 
-func newEpoch(secret [32]byte, useAES bool) epoch {
-	var key [keyLen]byte
+func newEpoch(secret [32]byte) epoch {
 	e := epoch{secret: secret}
-	expand(key[:], secret[:], labelKey)
+	expand(e.key[:], secret[:], labelKey)
 	expand(e.iv[:], secret[:], labelIV)
-	e.aead = newAEAD(key[:], useAES)
-	clear(key[:])
 	return e
+}
+
+// cipher returns the AEAD of e. What it holds for its key is many times as long
+// as the key.
+func (e *epoch) cipher(useAES bool) cipher.AEAD {
+	if e.aead == nil {
+		e.aead = newAEAD(e.key[:], useAES)
+	}
+	return e.aead
 }
 
 // successor returns the epoch that follows e, and erases the secret in e so that
 // whoever steals the later keys cannot go back.
-func (e *epoch) successor(useAES bool) epoch {
+func (e *epoch) successor() epoch {
 	var secret [32]byte
 	expand(secret[:], e.secret[:], labelUpdate)
 	clear(e.secret[:])
-	next := newEpoch(secret, useAES)
+	next := newEpoch(secret)
 	clear(secret[:])
 	return next
 }
 
-func (e *epoch) present() bool { return e.aead != nil }
+func (e *epoch) present() bool { return e != nil }
+
+// erase forgets the secrets of e, which may be absent.
+func (e *epoch) erase() {
+	if e != nil {
+		*e = epoch{}
+	}
+}
 
 func newAEAD(key []byte, useAES bool) cipher.AEAD {
 	if useAES {

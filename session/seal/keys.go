@@ -41,12 +41,13 @@ type Keys struct {
 	phaseFrom  uint64 // the phase began at this packet number
 	sealed     uint64 // frames sealed in this phase
 
-	old, current, next epoch // of what is opened; see the drawing in doc.go
-	openHeader         headerKey
-	openFrom           uint64 // lowest packet number opened with current; after an update, the highest there is
-	openTo             uint64 // one above the highest opened with current; 0 if none was
-	olderTo            uint64 // one above the highest opened with keys before current
-	forgeries          uint64
+	current    epoch  // of what is opened; see the drawing in doc.go
+	old, next  *epoch // nil while absent
+	openHeader headerKey
+	openFrom   uint64 // lowest packet number opened with current; after an update, the highest there is
+	openTo     uint64 // one above the highest opened with current; 0 if none was
+	olderTo    uint64 // one above the highest opened with keys before current
+	forgeries  uint64
 
 	keepOld   time.Duration
 	oldExpiry clock.Time // Never while the peer may still seal with old
@@ -62,10 +63,10 @@ type Keys struct {
 func New(send, recv [32]byte, useAES bool) *Keys {
 	return &Keys{
 		useAES:     useAES,
-		sending:    newEpoch(send, useAES),
-		sendHeader: newHeaderKey(send, useAES),
-		current:    newEpoch(recv, useAES),
-		openHeader: newHeaderKey(recv, useAES),
+		sending:    newEpoch(send),
+		sendHeader: newHeaderKey(send),
+		current:    newEpoch(recv),
+		openHeader: newHeaderKey(recv),
 		oldExpiry:  clock.Never,
 	}
 }
@@ -90,8 +91,8 @@ func (k *Keys) Seal(frame []byte, pn uint64, pnLen int) []byte {
 	k.sealFrom = pn + 1
 	k.sealed++
 	n := wire.DataHeaderLen + pnLen
-	frame = k.sending.aead.Seal(frame[:n], k.nonceFor(&k.sending, pn), frame[n:], frame[:n])
-	wire.MaskHeader(frame, k.sendHeader.mask(&k.mask, wire.Sample(frame)), pnLen)
+	frame = k.sending.cipher(k.useAES).Seal(frame[:n], k.nonceFor(&k.sending, pn), frame[n:], frame[:n])
+	wire.MaskHeader(frame, k.sendHeader.mask(&k.mask, wire.Sample(frame), k.useAES), pnLen)
 	return frame
 }
 
@@ -106,7 +107,7 @@ func (k *Keys) Open(now clock.Time, frame []byte, largest uint64, received bool)
 	if len(frame) < wire.MinDataLen {
 		return 0, nil, wire.ErrShort
 	}
-	mask := k.openHeader.mask(&k.mask, wire.Sample(frame))
+	mask := k.openHeader.mask(&k.mask, wire.Sample(frame), k.useAES)
 	truncated, pnLen, phase, ok := wire.UnmaskHeader(frame, mask)
 	pn = wire.DecodePacketNumber(largest, received, truncated, pnLen)
 	if !ok {
@@ -118,7 +119,7 @@ func (k *Keys) Open(now clock.Time, frame []byte, largest uint64, received bool)
 	k.DropOld(now)
 	e := k.epochOf(pn, phase)
 	n := wire.DataHeaderLen + pnLen
-	payload, err = e.aead.Open(frame[n:n], k.nonceFor(e, pn), frame[n:], frame[:n])
+	payload, err = e.cipher(k.useAES).Open(frame[n:n], k.nonceFor(e, pn), frame[n:], frame[:n])
 	if err != nil {
 		k.forgeries++
 		return 0, nil, ErrAuth
@@ -153,6 +154,23 @@ func (k *Keys) Exhausted() bool {
 	return k.forgeries >= forgeriesMaxPoly
 }
 
+// Rest lets go of the ciphers, which take most of the memory, until a frame is
+// next sealed or opened. The keys that they are made of are in them too: keeping
+// these gives nothing more away.
+func (k *Keys) Rest() {
+	k.sending.aead, k.current.aead = nil, nil
+	k.sendHeader.block, k.openHeader.block = nil, nil
+	for _, e := range []*epoch{k.old, k.next} {
+		if e.present() {
+			e.aead = nil
+		}
+	}
+}
+
 // Zero ends the use of k: it erases the secrets and lets go of the ciphers, whose
 // inner copies are the collector's to reuse.
-func (k *Keys) Zero() { *k = Keys{oldExpiry: clock.Never} }
+func (k *Keys) Zero() {
+	k.old.erase()
+	k.next.erase()
+	*k = Keys{oldExpiry: clock.Never}
+}

@@ -206,8 +206,8 @@ func TestPacketNumbersEndWhereVarintsDo(t *testing.T) {
 	// Only a dishonest peer goes on. Its number could not be acknowledged.
 	const beyond = wire.MaxPacketNumber + 1
 	header := wire.AppendDataHeader(nil, dst, false, beyond, 4)
-	frame := a.keys.sending.aead.Seal(header, a.keys.nonceFor(&a.keys.sending, beyond), []byte("payload"), header)
-	wire.MaskHeader(frame, a.keys.sendHeader.mask(&a.keys.mask, wire.Sample(frame)), 4)
+	frame := a.keys.sending.cipher(false).Seal(header, a.keys.nonceFor(&a.keys.sending, beyond), []byte("payload"), header)
+	wire.MaskHeader(frame, a.keys.sendHeader.mask(&a.keys.mask, wire.Sample(frame), false), 4)
 	b.open(0, frame, ErrAuth)
 }
 
@@ -238,6 +238,31 @@ func TestZeroErasesSecrets(t *testing.T) {
 	if *a.keys != (Keys{oldExpiry: clock.Never}) {
 		t.Error("something is left")
 	}
+}
+
+// Rest gives back what the ciphers take, and nothing else changes.
+func TestKeysAtRestAreTheSameKeys(t *testing.T) {
+	eachCipher(t, func(t *testing.T, useAES bool) {
+		a, b := newPair(t, useAES)
+		now := clock.Time(0)
+		for range 3 { // in each key phase
+			a.pass(now, b)
+			b.pass(now, a)
+			a.keys.Rest()
+			b.keys.Rest()
+			if a.keys.sending.aead != nil || a.keys.current.aead != nil || a.keys.sendHeader.block != nil || a.keys.openHeader.block != nil {
+				t.Fatal("a cipher is kept")
+			}
+			a.pass(now, b)
+			b.pass(now, a)
+			a.keys.Update()
+			a.pass(now, b) // takes b along
+			b.pass(now, a)
+			now = now.Add(oldKeysKept)
+			a.keys.DropOld(now)
+			b.keys.DropOld(now)
+		}
+	})
 }
 
 func TestSealAndOpenAllocateNothing(t *testing.T) {

@@ -42,7 +42,8 @@ func (k *Keys) OldKeysExpiry() clock.Time { return k.oldExpiry }
 // keeps an idle session from holding on to them.
 func (k *Keys) DropOld(now clock.Time) {
 	if now >= k.oldExpiry {
-		k.old = epoch{}
+		k.old.erase()
+		k.old = nil
 		k.oldExpiry = clock.Never
 	}
 }
@@ -55,25 +56,25 @@ func (k *Keys) epochOf(pn uint64, phase bool) *epoch {
 	case phase == k.phase:
 		return &k.current
 	case k.old.present() && pn < k.openFrom:
-		return &k.old
+		return k.old
 	}
 	if !k.next.present() {
 		// Kept even if this frame turns out to be noise: to make it anew for
 		// every such frame would be an attacker's lever, and slower than the
 		// other cases in a way that can be measured (RFC 9001 §9.5).
-		k.next = k.current.successor(k.useAES)
+		k.makeNext()
 	}
-	return &k.next
+	return k.next
 }
 
 // opened notes that e opened the frame pn. It reports false if no honest peer
 // could have sealed pn with e.
 func (k *Keys) opened(now clock.Time, e *epoch, pn uint64) bool {
 	switch e {
-	case &k.old:
+	case k.old:
 		k.olderTo = max(k.olderTo, pn+1)
 		return true
-	case &k.next:
+	case k.next:
 		// A peer flips after we acknowledged its present phase, for which we
 		// sealed a frame (§6.2), and never goes back to older keys (§6.4).
 		if pn < k.openTo || k.sealed == 0 {
@@ -95,15 +96,23 @@ func (k *Keys) opened(now clock.Time, e *epoch, pn uint64) bool {
 // advance moves both directions to the next phase.
 func (k *Keys) advance() {
 	if !k.next.present() {
-		k.next = k.current.successor(k.useAES)
+		k.makeNext()
 	}
-	k.old, k.current, k.next = k.current, k.next, epoch{}
+	// The new ones are taken out of the record that the old ones go into.
+	old := k.next
+	k.current, *old = *old, k.current
+	k.old, k.next = old, nil
 	k.olderTo = max(k.olderTo, k.openTo)
 	k.openFrom, k.openTo = math.MaxUint64, 0
 
-	k.sending = k.sending.successor(k.useAES)
+	k.sending = k.sending.successor()
 	k.phase = !k.phase
 	k.phaseFrom = k.sealFrom
 	k.sealed = 0
 	k.confirmed = false
+}
+
+func (k *Keys) makeNext() {
+	next := k.current.successor()
+	k.next = &next
 }

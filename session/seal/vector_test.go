@@ -49,8 +49,8 @@ func TestDerivationsAndMaskMatchRFC9001ChaCha20Packet(t *testing.T) {
 	wantBytes(t, "sealed", sealed, unhex(t, "655e5cd55c41f69080575d7999c25a5bfb"))
 
 	var h headerKey
-	expand(h.chacha[:], secret, "tls13 quic hp")
-	mask := h.mask(&k.mask, sealed[1:])
+	expand(h.key[:], secret, "tls13 quic hp")
+	mask := h.mask(&k.mask, sealed[1:], false)
 	wantBytes(t, "mask", mask[:], unhex(t, "aefefe7d03"))
 }
 
@@ -62,6 +62,6 @@ func TestMaskMatchesRFC9001AESPacket(t *testing.T) {
 	}
 	h := headerKey{block: block}
 	var out [aes.BlockSize]byte
-	mask := h.mask(&out, unhex(t, "d1b1c98dd7689fb8ec11d242b123dc9b"))
+	mask := h.mask(&out, unhex(t, "d1b1c98dd7689fb8ec11d242b123dc9b"), true)
 	wantBytes(t, "mask", mask[:], unhex(t, "437b9aec36"))
 }

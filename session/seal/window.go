@@ -11,43 +11,78 @@ const (
 
 // A Window remembers which packet numbers were received. It is a ring of words
 // as in RFC 6479: moving it forward clears whole words, at most all of them, and
-// never shifts. The zero Window has seen nothing.
+// never shifts. The ring grows with the span of the numbers. The zero Window has
+// seen nothing.
 type Window struct {
-	ring    [windowWords]uint64
+	ring    []uint64 // its length is a power of two, windowWords at most
+	floor   uint64   // all below count as seen
 	largest uint64
 }
 
 // Seen reports whether pn was marked, or is too old to know.
 func (w *Window) Seen(pn uint64) bool {
-	if pn > w.largest {
+	switch {
+	case pn < w.floor:
+		return true
+	case pn > w.largest || len(w.ring) == 0:
 		return false
 	}
-	return w.tooOld(pn) || w.ring[pn/wordBits%windowWords]&bitOf(pn) != 0
+	return w.tooOld(pn) || *w.word(pn)&bitOf(pn) != 0
 }
 
 // Mark notes that pn was received. Only the packet number of a frame that
 // authenticated may be marked: a forged one would push the window past all that
 // is genuine.
 func (w *Window) Mark(pn uint64) {
-	if pn > w.largest {
-		w.slide(pn)
+	if pn > w.largest || len(w.ring) == 0 {
+		w.slide(max(pn, w.largest))
 	}
 	if !w.tooOld(pn) {
-		w.ring[pn/wordBits%windowWords] |= bitOf(pn)
+		*w.word(pn) |= bitOf(pn)
 	}
 }
+
+// Rest gives the memory of the window back: whatever is below the highest
+// number marked counts as seen from now on.
+func (w *Window) Rest() {
+	if len(w.ring) > 0 {
+		*w = Window{floor: w.largest + 1, largest: w.largest}
+	}
+}
+
+func (w *Window) word(pn uint64) *uint64 { return &w.ring[pn/wordBits&uint64(len(w.ring)-1)] }
 
 // slide makes pn the largest and clears the words that the ring gains by it.
 func (w *Window) slide(pn uint64) {
 	from, to := w.largest/wordBits, pn/wordBits
-	for i := range min(to-from, windowWords) {
-		w.ring[(to-i)%windowWords] = 0
+	w.fit(min(to-w.floor/wordBits+1, windowWords))
+	for i := range min(to-from, uint64(len(w.ring))) {
+		w.ring[(to-i)&uint64(len(w.ring)-1)] = 0
 	}
 	w.largest = pn
 }
 
+// fit makes the ring long enough for n words. It is called before the largest
+// number grows.
+func (w *Window) fit(n uint64) {
+	if n <= uint64(len(w.ring)) {
+		return
+	}
+	old := w.ring
+	size := uint64(max(1, len(old)))
+	for size < n {
+		size *= 2
+	}
+	w.ring = make([]uint64, size)
+	for i := range uint64(len(old)) {
+		if at := w.largest / wordBits; at >= i {
+			w.ring[(at-i)&(size-1)] = old[(at-i)&uint64(len(old)-1)]
+		}
+	}
+}
+
 func (w *Window) tooOld(pn uint64) bool {
-	return pn < w.largest && w.largest/wordBits-pn/wordBits >= windowWords
+	return pn < w.largest && w.largest/wordBits-pn/wordBits >= uint64(len(w.ring))
 }
 
 func bitOf(pn uint64) uint64 { return 1 << (pn % wordBits) }

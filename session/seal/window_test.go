@@ -34,6 +34,7 @@ func TestWindowVerdicts(t *testing.T) {
 		{"jump by a whole ring", []step{{3, true}, {3 + windowWords*wordBits, true}, {3 + windowWords*wordBits, false}, {4 + windowWords*wordBits, true}, {3, false}}},
 		{"jump clears the oldest word too", []step{{65, true}, {2 * windowWords * wordBits, true}, {(windowWords+1)*wordBits + 1, true}}},
 		{"end of the numbers", []step{{math.MaxUint64 - 1, true}, {math.MaxUint64, true}, {math.MaxUint64, false}, {math.MaxUint64 - 1, false}, {math.MaxUint64 - WindowSize, true}, {0, false}}},
+		{"long idle ring", []step{{WindowSize / 2, true}, {WindowSize, true}, {1, true}, {WindowSize/2 + 1, true}, {WindowSize / 2, false}}},
 		{"netcode's overflow", []step{{math.MaxUint64 - 255, true}, {math.MaxUint64 - 255, false}, {math.MaxUint64 - 254, true}, {255, false}}},
 	} {
 		var w Window
@@ -104,16 +105,44 @@ func TestMarkingWhatIsTooOldChangesNothing(t *testing.T) {
 	}
 }
 
+// After a rest, what is below the highest number counts as seen, and what is
+// above it is taken once.
+func TestWindowAtRest(t *testing.T) {
+	var w Window
+	w.Rest()
+	if !receive(&w, 0) || !receive(&w, 100) {
+		t.Fatal("a window that rested before it was used refuses a packet")
+	}
+	w.Rest()
+	if len(w.ring) != 0 {
+		t.Error("the memory is kept")
+	}
+	for pn, want := range map[uint64]bool{0: false, 50: false, 100: false, 102: true, 3 * WindowSize: true} {
+		if got := !w.Seen(pn); got != want {
+			t.Errorf("packet %d: new = %v", pn, got)
+		}
+	}
+	if !receive(&w, 102) || !receive(&w, 101) || receive(&w, 101) || receive(&w, 102) || receive(&w, 99) {
+		t.Error("packets after a rest are not taken once each")
+	}
+}
+
 func FuzzWindowAgainstMap(f *testing.F) {
+	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0, 70, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 9})
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Add([]byte{0, 255, 255, 255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 0, 0, 0, 1})
 	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0x20, 0, 2, 0, 0, 0, 0, 0, 0, 0x1f, 0xff, 2, 0, 0, 0, 0, 0, 0, 0x1f, 0xff})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		var w Window
 		marked := make(map[uint64]bool)
-		largest := uint64(0)
+		largest, floor := uint64(0), uint64(0)
 		for ; len(script) >= 9; script = script[9:] {
 			arg := binary.BigEndian.Uint64(script[1:])
+			if script[0] == 0xff && len(marked) > 0 && largest < math.MaxUint64 {
+				w.Rest()
+				floor = largest + 1
+				continue
+			}
 			pn := arg // anywhere
 			switch script[0] % 4 {
 			case 1:
@@ -121,9 +150,9 @@ func FuzzWindowAgainstMap(f *testing.F) {
 			case 2, 3:
 				pn = largest - arg%(2*WindowSize) // a step back
 			}
-			old := pn < largest && largest-pn > WindowSize
+			old := pn < largest && largest-pn > WindowSize || pn < floor
 			switch isNew := receive(&w, pn); {
-			case isNew && marked[pn]:
+			case isNew && (marked[pn] || pn < floor):
 				t.Fatalf("packet %d taken twice", pn)
 			case !isNew && !marked[pn] && !old:
 				t.Fatalf("packet %d refused, the largest is %d", pn, largest)

@@ -1,0 +1,126 @@
+package session
+
+import (
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/channels"
+)
+
+const (
+	defaultRestAfter = time.Second     // of no messages (SPEC §9.1)
+	restCheck        = 2 * time.Second // how often the sessions that are awake are looked at
+)
+
+// A session in which nothing is going on is at rest: what it needs only while it
+// is in use has been given back, until it is next touched. Most of the sessions
+// of a large node are at rest most of the time.
+//
+// Those awake are in a list, in the order in which they were last looked at. One
+// timer looks at them, and not one for each. A session that is woken only by a
+// keepalive goes back to rest as soon as it has been answered.
+type awakeList struct {
+	first, last *Session
+}
+
+// awakeLinks is the place of a session in the list.
+type awakeLinks struct {
+	prev, next *Session
+	since      Time // when it was last looked at
+	listed     bool
+}
+
+func (l *awakeList) push(s *Session, now Time) {
+	s.awake = awakeLinks{prev: l.last, since: now, listed: true}
+	if l.last == nil {
+		l.first = s
+	} else {
+		l.last.awake.next = s
+	}
+	l.last = s
+}
+
+// remove takes s from the list, if it is there.
+func (l *awakeList) remove(s *Session) {
+	a := s.awake
+	if !a.listed {
+		return
+	}
+	s.awake = awakeLinks{}
+	if a.prev == nil {
+		l.first = a.next
+	} else {
+		a.prev.awake.next = a.next
+	}
+	if a.next == nil {
+		l.last = a.prev
+	} else {
+		a.next.awake.prev = a.prev
+	}
+}
+
+// deadline is when the first of the list is to be looked at.
+func (l *awakeList) deadline() Time {
+	if l.first == nil {
+		return Never
+	}
+	return l.first.awake.since.Add(restCheck)
+}
+
+// restSome looks at the sessions whose time it is.
+func (e *Endpoint) restSome() {
+	for e.awake.deadline() <= e.now {
+		s := e.awake.first
+		e.awake.remove(s)
+		if !s.rest(e.now) {
+			e.awake.push(s, e.now)
+		}
+	}
+}
+
+// wake makes s fit for use. It is called before anything about s is changed.
+func (s *Session) wake() {
+	if s.resting == nil {
+		return
+	}
+	s.msgs = channels.Wake(s.e.channelsConfig(), s.resting)
+	s.resting = nil
+	s.e.awake.push(s, s.e.now)
+}
+
+// rest gives back what s needs only while it is in use. It reports false if s is
+// in use.
+func (s *Session) rest(now Time) bool {
+	if !s.quiet(now) {
+		return false
+	}
+	memory, ok := s.msgs.Rest()
+	if !ok {
+		return false
+	}
+	s.resting, s.msgs = memory, nil
+	s.e.awake.remove(s)
+	s.keys.Rest()
+	s.replay.Rest()
+	s.acks.Rest()
+	return true
+}
+
+// quiet reports whether nothing is going on but keepalives: no message for a
+// while, nothing in flight or owed, no path in question.
+func (s *Session) quiet(now Time) bool {
+	if now.Sub(s.used) < s.e.restAfter || s.state != stateEstablished || s.queued {
+		return false
+	}
+	if s.closing.whenSent || s.left.rec != nil || s.fallback != nil || s.suspect() || s.outage.stranded != 0 || s.outage.escort.path != nil {
+		return false
+	}
+	if s.wantPing() || s.acks.Pending() || s.connIDsToSend() || s.keys.OldKeysExpiry() != Never || s.paceAt != Never && s.paceAt > now {
+		return false
+	}
+	for _, x := range s.paths {
+		if v := &x.validation; x.hasResponse || v.asking() || v.next != Never || v.retry != Never {
+			return false
+		}
+	}
+	return s.loss.Rest(now)
+}
