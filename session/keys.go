@@ -11,7 +11,7 @@ const rekeyInterval = 2 * time.Minute // of use
 
 // rekeyIfDue moves to the next key phase when the keys have served their time.
 func (s *Session) rekeyIfDue(now Time) {
-	if s.keys.Sealed() < s.e.cfg.RekeyAfter && (now.Sub(s.rekeyed) < rekeyInterval || s.keys.Sealed() == 0) {
+	if s.keys.Sealed() < s.e.cfg.RekeyAfter && (now.Sub(s.rekeyed) < rekeyInterval || s.used <= s.rekeyed) {
 		return
 	}
 	if !s.confirmed || !s.keys.CanUpdate() {

@@ -32,6 +32,8 @@ func TestKeysChangeAfterTheirShareOfFrames(t *testing.T) {
 func TestKeysChangeAfterTwoMinutesOfUse(t *testing.T) {
 	sc := acceptedScript(t, Config{KeepAlive: -1, IdleTimeout: -1})
 	before := sc.s.Stats().KeyUpdates
+	sc.send(100)
+	sc.ackAll()
 	sc.advance(rekeyInterval - 10*time.Second)
 	sc.write(ping)
 	sc.advance(time.Second)
@@ -43,6 +45,20 @@ func TestKeysChangeAfterTwoMinutesOfUse(t *testing.T) {
 	sc.advance(time.Second)
 	if n := sc.s.Stats().KeyUpdates - before; n != 1 {
 		t.Fatalf("%d updates after two minutes", n)
+	}
+}
+
+// Keys that have protected nothing but keepalives are as good as new.
+func TestKeysOfAnIdleSessionDoNotChange(t *testing.T) {
+	sc := acceptedScript(t, Config{KeepAlive: -1, IdleTimeout: -1})
+	for range 5 {
+		sc.advance(rekeyInterval)
+		sc.write(ping)
+		sc.advance(time.Second)
+		sc.ackAll()
+	}
+	if n := sc.s.Stats().KeyUpdates; n > 1 {
+		t.Errorf("%d updates, want none but that for the handshake", n)
 	}
 }
 

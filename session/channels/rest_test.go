@@ -15,7 +15,7 @@ import (
 // room to spare, who of equals was served last, and what is made when needed.
 var forgotten = map[string]bool{
 	"Set.pool": true, "Config.Pool": true, "Set.recent": true, "Set.classes": true, "Set.awaiting": true,
-	"channel.class": true, "channel.virtualTime": true, "outStream.served": true, "outStream.channel": true,
+	"channel.class": true, "channel.virtualTime": true, "channel.modes": true, "outStream.served": true, "outStream.channel": true,
 	"outStream.flight": true, "outStream.keys": true, "inStream.open": true, "numberSet.words": true,
 	"idTable.slots": true, "idTable.free": true, "Queue.ring": true, "Queue.head": true, "Set.due": true, "channel.seen": true,
 }
