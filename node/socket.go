@@ -21,6 +21,8 @@ type socket interface {
 	writeTTL(b []byte, ttl int, to netip.AddrPort) error
 	localAddr() netip.AddrPort
 	buffers() (receive, send int)
+	// batches reports whether one system call may carry many datagrams.
+	batches() (receive, send bool)
 	close() error
 	// retired reports whether close was called: a read error means nothing then.
 	retired() bool
@@ -148,6 +150,8 @@ func (s *packetSocket) localAddr() netip.AddrPort {
 }
 
 func (s *packetSocket) buffers() (receive, send int) { return 0, 0 }
+
+func (s *packetSocket) batches() (receive, send bool) { return false, false }
 
 func (s *packetSocket) close() error {
 	s.closed.Store(true)

@@ -98,6 +98,8 @@ func growBuffer(fd, option, force int) int {
 
 func (s *platformSocket) buffers() (receive, send int) { return s.receive, s.send }
 
+func (s *platformSocket) batches() (receive, send bool) { return s.gro, s.gso.Load() }
+
 // read returns the datagrams that one system call yields: those of one sender
 // and one size that came in a row, the last of which may be shorter.
 func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) {

@@ -60,6 +60,21 @@ func TestBatchesCrossTheLoopbackWhole(t *testing.T) {
 	}
 }
 
+func TestStatusTellsWhetherTheSystemTakesBatches(t *testing.T) {
+	n, err := Listen(&Config{Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	sock := n.shards[0].sockets.v4.(*udpSocket)
+	for _, want := range []bool{sock.gso.Load(), false} { // then a driver fails
+		sock.gso.Store(want)
+		if st := n.Status().Socket; st.GSO != want || st.GRO != sock.gro {
+			t.Errorf("GSO %v and GRO %v, want %v and %v", st.GSO, st.GRO, want, sock.gro)
+		}
+	}
+}
+
 // A device that cannot segment says EIO, and so on. The datagrams go out one by
 // one, and no batch is tried again.
 func TestBatchThatADeviceRefusesIsSentSingly(t *testing.T) {

@@ -15,6 +15,8 @@ type platformSocket struct {
 
 func (s *platformSocket) buffers() (receive, send int) { return s.receive, s.send }
 
+func (s *platformSocket) batches() (receive, send bool) { return false, false }
+
 func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) {
 	n, from, err := conn.ReadFromUDPAddrPort(buf)
 	if err != nil {

@@ -69,6 +69,8 @@ type PeerStatus struct {
 type SocketStatus struct {
 	ReceiveBuffer int                     `json:"receive_buffer"` // bytes the system granted; 0 if unknown
 	SendBuffer    int                     `json:"send_buffer"`
+	GRO           bool                    `json:"gro"` // the system hands over many datagrams in one call (Linux, UDP_GRO)
+	GSO           bool                    `json:"gso"` // and takes many (Linux, UDP_SEGMENT), unless a driver has failed at it
 	ReadErrors    uint64                  `json:"read_errors"`
 	WriteErrors   uint64                  `json:"write_errors"`   // datagrams lost to an error of the system
 	RelayDropped  uint64                  `json:"relay_dropped"`  // datagrams for a relay that could not be asked
@@ -107,6 +109,7 @@ func (s *shard) addStatus(st *Status) {
 		}
 		for _, sock := range s.sockets.all() {
 			st.Socket.ReceiveBuffer, st.Socket.SendBuffer = sock.buffers()
+			st.Socket.GRO, st.Socket.GSO = sock.batches()
 		}
 	}
 	st.Socket.WriteErrors += s.writeErrors
