@@ -79,6 +79,42 @@ func BenchmarkLoopback64KiB(b *testing.B) { benchStream(b, 64<<10) }
 func BenchmarkLoopback1200B(b *testing.B) { benchStream(b, 1200) }
 func BenchmarkLoopback64B(b *testing.B)   { benchStream(b, 64) }
 
+// BenchmarkLoopback64BUnreliable sends as fast as messages are taken, which is
+// faster than the socket: the rate is that of those which arrive.
+func BenchmarkLoopback64BUnreliable(b *testing.B) {
+	_, _, near, far := benchNodes(b)
+	in, end := far.Channel(1, nil), far.Channel(2, nil)
+	out := near.Channel(1, &node.ChannelConfig{Mode: node.Unreliable})
+	ctx, stop := context.WithCancel(b.Context())
+	b.ReportAllocs()
+	b.ResetTimer()
+	arrived := 0
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for buf := make([]byte, 64); ; arrived++ {
+			if _, err := in.RecvInto(ctx, buf); err != nil {
+				return
+			}
+		}
+	})
+	data := make([]byte, 64)
+	for range b.N {
+		if err := out.Send(ctx, data); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := near.Channel(2, nil).Send(ctx, nil); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := end.Recv(ctx); err != nil {
+		b.Fatal(err)
+	}
+	stop()
+	wg.Wait()
+	b.ReportMetric(float64(arrived)/b.Elapsed().Seconds(), "msg/s")
+	b.ReportMetric(100*(1-float64(arrived)/float64(b.N)), "%lost")
+}
+
 // BenchmarkLoopbackUDP1200B is plain UDP, one datagram a call, for comparison. It
 // keeps a window of datagrams under way, so that none is lost.
 func BenchmarkLoopbackUDP1200B(b *testing.B) {

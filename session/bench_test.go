@@ -164,16 +164,20 @@ func BenchmarkPair(b *testing.B) {
 		name      string
 		size, run int
 		mtu       int
+		mode      wire.Mode
 	}{
-		{"64KiB/mtu1452", 64 << 10, 8, 1452},
-		{"64KiB/mtu65507", 64 << 10, 8, 0},
-		{"1200B/mtu1452", 1200, 100, 1452},
-		{"64B/mtu1452", 64, 1000, 1452},
+		{"64KiB/mtu1452", 64 << 10, 8, 1452, wire.Reliable},
+		{"64KiB/mtu65507", 64 << 10, 8, 0, wire.Reliable},
+		{"1200B/mtu1452", 1200, 100, 1452, wire.Reliable},
+		{"64B/mtu1452", 64, 1000, 1452, wire.Reliable},
+		{"64B/unreliable/mtu1452", 64, 1000, 1452, wire.Unreliable},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			d := newDuo(b, c.mtu)
-			m := Message{Channel: 1, Data: make([]byte, c.size)}
-			d.pass(&m, 20*c.run)
+			m := Message{Channel: 1, Mode: c.mode, Data: make([]byte, c.size)}
+			for range 20 {
+				d.pass(&m, c.run)
+			}
 			b.ReportAllocs()
 			b.SetBytes(int64(c.size * c.run))
 			start := d.got
@@ -182,6 +186,32 @@ func BenchmarkPair(b *testing.B) {
 			}
 			b.ReportMetric(float64(d.got-start)/b.Elapsed().Seconds(), "msg/s")
 		})
+	}
+}
+
+// A lone message there and one back, both sides idle between them.
+func BenchmarkPairEcho64B(b *testing.B) {
+	d := newDuo(b, 1452)
+	m := Message{Channel: 1, Data: make([]byte, 64)}
+	trip := func() {
+		want := d.got + 2
+		for i := range d.ends {
+			if _, err := d.ends[i].s.Send(d.now, &m); err != nil {
+				b.Fatal(err)
+			}
+			d.now += Time(20 * time.Microsecond)
+			d.settle()
+		}
+		if d.got != want {
+			b.Fatalf("%d of 2 messages did not arrive", want-d.got)
+		}
+	}
+	for range 1000 {
+		trip()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		trip()
 	}
 }
 
