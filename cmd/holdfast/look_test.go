@@ -85,7 +85,7 @@ func TestCallWithoutAddressesNeedsARelay(t *testing.T) {
 
 func TestEveryVerbThatWaitsLetsPeersLook(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"echo"}, {"chat"}, {"receive", "--dir", t.TempDir()}} {
+	for _, args := range [][]string{{"echo"}, {"bench"}, {"chat"}, {"receive", "--dir", t.TempDir()}} {
 		p := start(t, holdfast(t, append(args, "--json", "--listen", "127.0.0.1:0")...))
 		ticket := ticketOf(p)
 		for range 2 { // it waits on afterwards

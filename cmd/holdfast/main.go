@@ -22,6 +22,7 @@ Examples:
    holdfast demo
    holdfast echo --server hf1...@rendezvous.example:3478
    holdfast ping --until-direct hft1...
+   holdfast bench --self
    holdfast doctor
    holdfast why hft1...
    holdfast receive --dir ~/Downloads
@@ -53,6 +54,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			idVerb(streams),
 			echoVerb(streams),
 			pingVerb(streams),
+			benchVerb(streams),
 			whyVerb(streams),
 			pathsVerb(streams),
 			chatVerb(streams),

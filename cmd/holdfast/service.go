@@ -18,10 +18,11 @@ import (
 type service string
 
 const (
-	echoService service = "echo"
-	chatService service = "chat"
-	fileService service = "file"
-	lookService service = "look" // that of callers who only look at the way there: every verb that listens offers it
+	echoService  service = "echo"
+	chatService  service = "chat"
+	fileService  service = "file"
+	benchService service = "bench"
+	lookService  service = "look" // that of callers who only look at the way there: every verb that listens offers it
 )
 
 // Channels of every service.
