@@ -82,6 +82,9 @@ func (n *Node) deliver(s *shard, link uint32, batch []inbound) {
 		for run < len(batch) && n.shardOf(batch[run].data) == i {
 			run++
 		}
+		if i != s.index {
+			n.misrouted.Add(uint64(run))
+		}
 		n.shards[i].receive(0, batch[:run])
 		batch = batch[run:]
 	}

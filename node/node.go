@@ -41,6 +41,7 @@ type Node struct {
 	rebinding  sync.Mutex
 	repairedAt atomic.Int64 // when broken sockets were last replaced, as a session.Time
 	readErrors atomic.Uint64
+	misrouted  atomic.Uint64
 	rebinds    atomic.Uint64
 }
 

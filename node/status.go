@@ -75,6 +75,7 @@ type SocketStatus struct {
 	WriteErrors   uint64                  `json:"write_errors"`   // datagrams lost to an error of the system
 	RelayDropped  uint64                  `json:"relay_dropped"`  // datagrams for a relay that could not be asked
 	StreamDropped uint64                  `json:"stream_dropped"` // datagrams that found no room in a WebSocket
+	Misrouted     uint64                  `json:"misrouted"`      // datagrams that came to the socket of another shard
 	SideFailed    uint64                  `json:"side_failed"`    // sockets for meeting a peer that could not be opened
 	Rebinds       uint64                  `json:"rebinds"`
 	NetworkMoved  uint64                  `json:"network_moved"` // times that the network of the machine changed
@@ -91,6 +92,7 @@ func (n *Node) Status() Status {
 		Peers:     []PeerStatus{},
 	}
 	st.Socket.ReadErrors = n.readErrors.Load()
+	st.Socket.Misrouted = n.misrouted.Load()
 	st.Socket.Rebinds = n.rebinds.Load()
 	st.Socket.NetworkMoved = n.networkChanges.Load()
 	for _, s := range n.shards {

@@ -152,7 +152,19 @@ func bindPort(stack Stack, host netip.Addr, port, n int) (all []sockets, err err
 		all = append(all, s)
 		port = int(s.all()[0].localAddr().Port())
 	}
+	if n > 1 {
+		steerAll(all[0], n)
+	}
 	return all, nil
+}
+
+// steerAll steers what arrives in either family; that it cannot is no failure.
+func steerAll(first sockets, shards int) {
+	for _, sock := range first.all() {
+		if udp, ok := sock.(*udpSocket); ok {
+			_ = steer(udp.conn, shards)
+		}
+	}
 }
 
 // bindPair opens the sockets of one shard: both families, or that of host.

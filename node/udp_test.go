@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -222,6 +223,9 @@ func TestShardsServeManySessionsOnOnePort(t *testing.T) {
 		})
 	}
 	all.Wait()
+	if n := server.Status().Socket.Misrouted; n > 0 && runtime.GOOS == "linux" {
+		t.Errorf("%d datagrams came to the wrong socket", n)
+	}
 	shards := 0
 	for _, core := range server.Status().Socket.Core {
 		if core.Sessions > 0 {
