@@ -29,8 +29,12 @@ type ChannelConfig struct {
 	Priority int
 	// Weight is the share of a channel among those of its priority. If zero, 1.
 	Weight int
-	// LowLatency asks the peer to acknowledge at once, so that loss is repaired
-	// sooner, at the price of more acknowledgements.
+	// LowLatency makes loss cost less time and a little more traffic. The peer
+	// acknowledges at once. Reliable and Unordered messages of up to 256 bytes
+	// ride along again in the datagrams of the next one to three, until they are
+	// acknowledged; wait neither for the pacer nor for a full congestion window; and
+	// are not held back to share a datagram. All this is bounded: see SPEC §5.1
+	// of package session.
 	LowLatency bool
 }
 

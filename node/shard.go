@@ -118,7 +118,8 @@ func (s *shard) drainIfPending(now session.Time) {
 // A burst of messages shares datagrams, and system calls: a message that is sent
 // less than burstGap after the one before on the same session waits for others,
 // until there are burstMax bytes, or for a part of the time for which the burst has
-// gone on. One that comes alone leaves at once, in the goroutine of its sender.
+// gone on. One that comes alone leaves at once, in the goroutine of its sender, and so
+// does a short one of a low-latency channel.
 const (
 	burstGap   = 10 * time.Microsecond
 	burstMax   = 32 << 10
@@ -140,6 +141,10 @@ type burst struct {
 // application called: the shard may have been busy since.
 func (c *Conn) sent(now session.Time, n int) {
 	s, b := c.shard, &c.burst
+	if c.sess.Urgent() {
+		s.drain(now)
+		return
+	}
 	follows := now.Sub(b.sentAt) < burstGap
 	if !follows {
 		b.began, b.bytes = now, 0

@@ -258,6 +258,15 @@ func (s *Session) chunkAcked(now Time, r *recovery.Ref) {
 	}
 }
 
+// chunkAgain has a chunk sent again that is not known to be lost.
+func (s *Session) chunkAgain(now Time, r *recovery.Ref) {
+	if r.Kind == wire.TypeMessage {
+		s.msgs.SendAgain(now, r)
+		return
+	}
+	s.chunkLost(now, r)
+}
+
 func (s *Session) chunkLost(now Time, r *recovery.Ref) {
 	switch r.Kind {
 	case wire.TypeNewConnID:

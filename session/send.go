@@ -120,12 +120,15 @@ func (s *Session) nextFrame(now Time, buf []byte, size, pad int) int {
 		size = min(size, s.outage.escort.path.mtu.Current())
 	}
 	size = min(size, x.allowance())
-	data := s.mayCarryData(now, x, size)
-	if !s.mustSpeak(now, x) && !(data && s.msgs.Pending()) {
+	leave := s.leaveFor(now, x, size)
+	if !s.mustSpeak(now, x) && !s.hasMessages(leave) {
 		return 0
 	}
+	if leave == overWindow {
+		size = min(size, baseMTU)
+	}
 	f := s.openFrame(buf, x, min(size, len(buf)))
-	s.addChunks(now, &f, data)
+	s.addChunks(now, &f, leave)
 	if f.empty() {
 		return 0
 	}
@@ -146,13 +149,13 @@ func (s *Session) nextFrame(now Time, buf []byte, size, pad int) int {
 
 // addChunks fills a frame for the active path: what the path and the connection
 // need first, then messages if there is leave for them.
-func (s *Session) addChunks(now Time, f *frame, data bool) {
+func (s *Session) addChunks(now Time, f *frame, leave leave) {
 	s.addPathChunks(now, f)
 	s.addAck(now, f)
 	acked := len(f.b)
 	f.b, f.refs = s.appendConnIDs(f.b, f.limit, f.refs)
-	if data {
-		f.b, f.refs = s.msgs.Append(now, f.b, f.limit, f.refs)
+	if leave != forNone {
+		s.addMessages(now, f, leave)
 	}
 	f.eliciting = f.eliciting || len(f.b) > acked
 	if s.wantPing() && !f.eliciting && len(f.b) < f.limit {
@@ -186,21 +189,44 @@ func (s *Session) noteSpoken(f *frame) {
 	s.probes = max(s.probes-1, 0)
 }
 
-// mayCarryData reports whether the congestion window and the pacer let a frame
-// of messages go. Probe-timeout frames pass both (RFC 9002 §7.5).
-func (s *Session) mayCarryData(now Time, x *path, size int) bool {
+// A leave is what messages the next frame may carry.
+type leave uint8
+
+const (
+	forNone    leave = iota
+	forUrgent        // the pacer or Hold is in the way of all but short low-latency messages
+	overWindow       // so is the congestion window
+	forAll
+)
+
+// leaveFor asks the congestion window and the pacer. Probe-timeout frames pass
+// both (RFC 9002 §7.5). Short low-latency messages pass the pacer, and a little of
+// them passes a full window [S43]: else they would wait behind what the window is
+// full of, for half a round trip whenever it shrinks.
+func (s *Session) leaveFor(now Time, x *path, size int) leave {
 	s.paceAt = Never
 	if s.probes > 0 {
-		return true
+		return forAll
 	}
-	if s.holdUntil > now || !s.loss.CanSend(x.rec, size) {
-		return false
+	if !s.loss.CanSend(x.rec, size) {
+		if s.loss.CanExceed(x.rec, min(size, baseMTU)) {
+			return overWindow
+		}
+		return forNone
+	}
+	if s.holdUntil > now {
+		return forUrgent
 	}
 	if at := s.loss.PaceUntil(now, x.rec); at > now {
 		s.paceAt = at
-		return false
+		return forUrgent
 	}
-	return true
+	return forAll
+}
+
+// hasMessages reports whether there are messages that the leave is for.
+func (s *Session) hasMessages(l leave) bool {
+	return l == forAll && s.msgs.Pending() || l != forNone && s.msgs.Urgent()
 }
 
 // mustSpeak reports whether there is something to send that waits for no window.

@@ -78,13 +78,14 @@ type Session struct {
 	idle      idleState
 	alive     time.Duration // by SetKeepAlive; 0 is Config.KeepAlive
 	rekeyed   Time          // when this side last changed its keys
-	pingNow   bool          // an ack-eliciting frame must go out
-	probes    int           // probe-timeout frames to send, whatever the window says
-	fullMTU   bool          // a frame was filled to the brim: worth looking for a larger size
-	holdUntil Time          // until when messages wait for others
-	paceAt    Time          // when the pacer allows the next frame; Never if it is not in the way
-	copied    bool          // the endpoint's copy is to go out on the escort next
-	onlyAcks  int           // frames sent in a row that elicit no acknowledgement
+	copies    copyBudget
+	pingNow   bool // an ack-eliciting frame must go out
+	probes    int  // probe-timeout frames to send, whatever the window says
+	fullMTU   bool // a frame was filled to the brim: worth looking for a larger size
+	holdUntil Time // until when messages wait for others
+	paceAt    Time // when the pacer allows the next frame; Never if it is not in the way
+	copied    bool // the endpoint's copy is to go out on the escort next
+	onlyAcks  int  // frames sent in a row that elicit no acknowledgement
 
 	closing closeState
 	stats   Counters
@@ -240,7 +241,7 @@ func (s *Session) Send(now Time, m *Message) (MessageID, error) {
 }
 
 // Hold keeps messages back until the given time, or until it is called with 0, so
-// that those of a burst share datagrams. Nothing else waits.
+// that those of a burst share datagrams. Short low-latency ones and all else do not wait.
 func (s *Session) Hold(until Time) { s.holdUntil = until }
 
 func (s *Session) sendable() error {
@@ -258,6 +259,10 @@ func (s *Session) Configure(channel uint16, o ChannelOptions) {
 	s.wake()
 	s.msgs.Configure(channel, o)
 }
+
+// Urgent reports whether a short message of a low-latency channel is the next thing to
+// send: the caller should drain at once.
+func (s *Session) Urgent() bool { return s.state == stateEstablished && s.msgs.Urgent() }
 
 // Cancel takes back a message that is not stored yet. Its outcome is Canceled;
 // Cancel reports false if the message has met its fate already.

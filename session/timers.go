@@ -35,7 +35,7 @@ func (s *Session) livenessDeadline() Time {
 
 // sendDeadline is when a frame that time alone holds back may go.
 func (s *Session) sendDeadline(now Time) Time {
-	t := min(after(now, s.acks.Deadline()), after(now, s.paceAt), after(now, s.holdUntil))
+	t := min(after(now, s.acks.Deadline()), after(now, s.paceAt), after(now, s.holdUntil), s.tailProbeAt())
 	if s.wantsLargerFrames() {
 		t = min(t, after(now, s.active.mtu.Deadline()))
 	}
@@ -100,6 +100,9 @@ func (s *Session) establishedTimeout(now Time) {
 	if s.loss.Deadline() <= now {
 		s.lossTimeout(now)
 	}
+	if s.tailProbeAt() <= now {
+		s.msgs.RepeatTail()
+	}
 	s.msgs.HandleTimeout(now)
 	s.outageTimeout(now)
 	s.pathTimeouts(now)
@@ -147,7 +150,7 @@ func (s *Session) repeatOldest(now Time, frames, bytes int) {
 		}
 		for j := range f.Refs {
 			if ref := &f.Refs[j]; ref.Mode == wire.Reliable || ref.Mode == wire.Unordered {
-				s.chunkLost(now, ref)
+				s.chunkAgain(now, ref)
 			}
 		}
 	}

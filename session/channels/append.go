@@ -15,15 +15,31 @@ func (s *Set) Append(now clock.Time, b []byte, limit int, refs []recovery.Ref) (
 		return b, refs
 	}
 	b, refs = s.appendControl(b, limit, refs)
+	return s.appendMessages(now, b, limit, refs, false)
+}
+
+// AppendUrgent is Append for a frame that nothing but Urgent gives leave to send.
+func (s *Set) AppendUrgent(now clock.Time, b []byte, limit int, refs []recovery.Ref) ([]byte, []recovery.Ref) {
+	s.HandleTimeout(now)
+	return s.appendMessages(now, b, limit, refs, true)
+}
+
+// appendMessages appends message chunks as far as they fit, of short low-latency
+// messages alone if urgent.
+func (s *Set) appendMessages(now clock.Time, b []byte, limit int, refs []recovery.Ref, urgent bool) ([]byte, []recovery.Ref) {
 	start := len(b)
-	for {
+	for copies := true; ; {
 		ch := s.nextChannel()
-		if ch == nil {
+		if copies && (ch != nil && !urgent || len(b) > start) && (ch == nil || !ch.options.LowLatency) {
+			copies = false // the rest of the frame may wait for them
+			b, refs = s.appendCopies(now, b, limit, refs)
+		}
+		if ch == nil || urgent && !ch.urgent() {
 			return b, refs
 		}
 		st, before := ch.nextStream(), len(b)
 		var ref recovery.Ref
-		b, ref = s.appendFrom(st, b, limit, before == start)
+		b, ref = s.appendFrom(now, st, b, limit, before == start)
 		if len(b) == before {
 			return b, refs
 		}
@@ -60,9 +76,9 @@ func (s *Set) appendControl(b []byte, limit int, refs []recovery.Ref) ([]byte, [
 
 // appendFrom appends one chunk of a stream that has something to send, if it
 // fits. First says that no other message is in the frame.
-func (s *Set) appendFrom(st *outStream, b []byte, limit int, first bool) ([]byte, recovery.Ref) {
+func (s *Set) appendFrom(now clock.Time, st *outStream, b []byte, limit int, first bool) ([]byte, recovery.Ref) {
 	if m := st.resend.first(); m != nil {
-		return s.appendAgain(m, b, limit)
+		return s.appendAgain(now, m, b, limit)
 	}
 	m := st.queue.first()
 	end, isWhole := s.cut(m, limit-len(b), first)
@@ -74,6 +90,9 @@ func (s *Set) appendFrom(st *outStream, b []byte, limit int, first bool) ([]byte
 		st.take(MessageOverhead)
 	}
 	st.take(end - m.sent)
+	if isWhole {
+		s.noteSent(now, m)
+	}
 	b, ref := m.appendChunk(b, m.sent, end)
 	m.sent = end
 	if end == m.total {
@@ -146,7 +165,7 @@ func (s *Set) whollySent(m *outgoing) {
 }
 
 // appendAgain appends the first lost bytes of m, as many as fit.
-func (s *Set) appendAgain(m *outgoing, b []byte, limit int) ([]byte, recovery.Ref) {
+func (s *Set) appendAgain(now clock.Time, m *outgoing, b []byte, limit int) ([]byte, recovery.Ref) {
 	room := limit - len(b)
 	lo, hi := 0, 0
 	if len(m.lost) > 0 {
@@ -162,6 +181,9 @@ func (s *Set) appendAgain(m *outgoing, b []byte, limit int) ([]byte, recovery.Re
 	m.lost.remove(lo, end)
 	if len(m.lost) == 0 {
 		m.resend.remove()
+	}
+	if end-lo == m.total {
+		s.noteSent(now, m)
 	}
 	return m.appendChunk(b, lo, end)
 }
@@ -204,8 +226,12 @@ func (m *outgoing) fragmentHeaderLen(lo, n int) int {
 func (m *outgoing) appendChunk(b []byte, lo, hi int) ([]byte, recovery.Ref) {
 	h := m.header(lo, hi)
 	b = h.AppendHeader(b, hi-lo)
-	return append(b, m.data[lo:hi]...), recovery.Ref{
+	ref := recovery.Ref{
 		Kind: wire.TypeMessage, Mode: m.stream.mode, Channel: m.stream.channel.id,
 		Seq: m.seq, Off: uint32(lo), Len: uint32(hi - lo),
 	}
+	if hi-lo == m.total {
+		ref.Copy = m.copy
+	}
+	return append(b, m.data[lo:hi]...), ref
 }

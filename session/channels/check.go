@@ -144,6 +144,7 @@ func (s *Set) checkBounds() error {
 		"receipts to come", len(s.awaiting), awaitingMax,
 		"window growth", s.grown, growthMax*(s.cfg.WindowMax-s.cfg.Window),
 		"extended channels", s.extended, extendedMax,
+		"messages to repeat", s.flying.n, recentMax,
 	)
 }
 

@@ -95,6 +95,7 @@ type Options struct {
 	// Weight is the share of the session among channels of equal priority. If
 	// zero, 1.
 	Weight int
-	// LowLatency asks the peer to acknowledge the channel's messages at once.
+	// LowLatency asks the peer to acknowledge the channel's messages at once, and
+	// has short ones repeated before they are known to be lost.
 	LowLatency bool
 }

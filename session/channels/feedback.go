@@ -26,9 +26,21 @@ func (s *Set) OnAcked(_ clock.Time, ref *recovery.Ref) {
 	s.schedule(ch)
 }
 
-// OnLost tells that a chunk will have to be sent again, if it still matters. It
-// may come more than once for a chunk.
-func (s *Set) OnLost(_ clock.Time, ref *recovery.Ref) {
+// OnLost tells that a chunk was lost. It is sent again if it still matters and no
+// later copy is under way: that one's fate decides. It may come more than once for
+// a chunk.
+func (s *Set) OnLost(now clock.Time, ref *recovery.Ref) {
+	if ref.Copy != 0 {
+		if m := s.sentMessage(ref); m != nil && m.copy != ref.Copy {
+			return
+		}
+	}
+	s.SendAgain(now, ref)
+}
+
+// SendAgain has a chunk sent again, if it still matters, whatever became of it and
+// its copies. It may come more than once for a chunk.
+func (s *Set) SendAgain(_ clock.Time, ref *recovery.Ref) {
 	switch ref.Kind {
 	case wire.TypeCredit:
 		if ch := s.find(ref.Channel); ch.granted == ref.Seq {

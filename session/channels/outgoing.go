@@ -27,9 +27,16 @@ type outgoing struct {
 	acked   spans // of these
 	lost    spans // to be sent again
 
+	// Of copies of the whole message; see repeat.go.
+	copy     uint16     // number of the newest
+	sentAt   clock.Time // when it was sent
+	repeated int        // how often it rode along
+	probed   bool       // it was sent again for being the last
+
 	queued node[outgoing] // in the queue of its stream, while not wholly sent
 	resend node[outgoing] // in the resend list of its stream, or in Set.skips
 	age    node[outgoing] // in Set.unsent
+	recent node[outgoing] // in Set.flying
 }
 
 func (m *outgoing) before(o *outgoing) bool {
@@ -52,7 +59,7 @@ func (m *outgoing) wholly() bool { return m.started && m.sent == m.total }
 func (m *outgoing) reset() {
 	*m = outgoing{
 		due: -1, acked: m.acked.emptied(), lost: m.lost.emptied(),
-		queued: node[outgoing]{item: m}, resend: node[outgoing]{item: m}, age: node[outgoing]{item: m},
+		queued: node[outgoing]{item: m}, resend: node[outgoing]{item: m}, age: node[outgoing]{item: m}, recent: node[outgoing]{item: m},
 	}
 }
 

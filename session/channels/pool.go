@@ -65,7 +65,7 @@ func (p *Pool) newOutgoing() *outgoing {
 		return m
 	}
 	m := &outgoing{due: -1}
-	m.queued.item, m.resend.item, m.age.item = m, m, m
+	m.queued.item, m.resend.item, m.age.item, m.recent.item = m, m, m, m
 	return m
 }
 

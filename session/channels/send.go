@@ -219,6 +219,10 @@ func (s *Set) settle(m *outgoing) {
 	}
 	m.queued.remove()
 	m.resend.remove()
+	m.recent.remove()
+	if s.tail == m {
+		s.tail = nil
+	}
 	s.leaveUnsent(m)
 	s.freeData(m)
 	s.ids.remove(m)

@@ -42,6 +42,10 @@ type Set struct {
 	awaiting       map[wire.Read]MessageID
 	awaitingOrder  fifo.Queue[wire.Read] // oldest first; includes some no longer in awaiting
 	outcomes       fifo.Queue[outcome]
+	flying         list[outgoing] // sent on low-latency channels and not acknowledged, oldest first
+	tail           *outgoing      // of these, sent last; nil once it is settled
+	copiesEach     int            // what Append may repeat: each so often
+	copiesBytes    int            // and so many bytes
 	writableSignal bool
 
 	// What we receive.

@@ -5,7 +5,8 @@ type Stats struct {
 	MessagesSent       uint64 // accepted by Send
 	MessagesReceived   uint64 // taken by the application
 	MessagesSkipped    uint64 // given up by their sender before they were complete
-	RetransmittedBytes uint64
+	RetransmittedBytes uint64 // of messages known to be lost, or repeated to find out
+	RepeatedBytes      uint64 // of short messages that rode along before they were known to be lost, with their chunk headers
 	Duplicates         uint64 // chunks that brought bytes we had
 	DroppedUnsent      uint64 // unreliable, oldest of a full queue
 	DroppedUnread      uint64 // unreliable, oldest of a full queue

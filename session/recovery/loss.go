@@ -74,6 +74,7 @@ func (p *Path) onLoss(now clock.Time, f *Sent) {
 	if f.Flags&MTUProbe != 0 {
 		return
 	}
+	p.lossRate.lost()
 	open := p.cc.Undoable()
 	if p.cc.OnLoss(now, f.At) {
 		if !open {

@@ -66,6 +66,7 @@ func (s *State) onArrived(i int32, r *Result) {
 	f := &s.log.slots[i]
 	p := f.Path
 	if f.state == outstanding {
+		p.lossRate.arrived()
 		s.log.outstanding--
 		p.release(f)
 		p.ack.any, p.ack.largest = true, f.PN

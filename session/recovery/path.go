@@ -31,6 +31,7 @@ type Path struct {
 	cc          congestion.Controller
 	pacer       congestion.Pacer
 	inFlight    int  // bytes
+	urgent      int  // bytes of these in frames flagged Urgent
 	outstanding int  // frames
 	listed      bool // in State.paths
 
@@ -42,6 +43,7 @@ type Path struct {
 	ptoCount int        // probe timeouts since the last acknowledgement
 	ptoFirst clock.Time // when the first of them expired
 
+	lossRate   lossRate
 	reordering reordering
 	episode    episode
 	ack        ackSum
@@ -106,6 +108,9 @@ func (p *Path) onSent(f *Sent, maxAckDelay time.Duration) {
 	f.ordinal = p.sent
 	p.sent++
 	p.inFlight += f.Size
+	if f.Flags&Urgent != 0 {
+		p.urgent += f.Size
+	}
 	if p.outstanding == 0 {
 		p.ptoBase = f.At
 	}
@@ -115,6 +120,9 @@ func (p *Path) onSent(f *Sent, maxAckDelay time.Duration) {
 // release takes a frame that is not outstanding any more out of flight.
 func (p *Path) release(f *Sent) {
 	p.inFlight -= f.Size
+	if f.Flags&Urgent != 0 {
+		p.urgent -= f.Size
+	}
 	p.outstanding--
 }
 

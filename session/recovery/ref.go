@@ -15,6 +15,9 @@ type Ref struct {
 	Off, Len uint32
 	// Channel is the channel the chunk belongs to.
 	Channel uint16
+	// Copy tells the copies of a chunk that was sent several times apart; 0 if
+	// nobody needs to.
+	Copy uint16
 	// Kind is the type of the chunk.
 	Kind wire.ChunkType
 	// Mode is the delivery mode of the message the chunk belongs to.

@@ -17,6 +17,8 @@ const (
 	// Copied marks a frame that went out on another path too. Its
 	// acknowledgement says that it arrived, and nothing about either path.
 	Copied
+	// Urgent marks a frame that was sent although the congestion window was full.
+	Urgent
 
 	afterSample // sent when the RTT of the path was already known
 )

@@ -122,6 +122,16 @@ func (s *State) CanSend(p *Path, size int) bool {
 	return p.inFlight+size <= p.cc.Window() && s.log.outstanding < maxOutstanding
 }
 
+// urgentMax is how many bytes in flight may have been sent although the window was
+// full. They are in frames that hold nothing but a few short messages.
+const urgentMax = 4 * DefaultMDS
+
+// CanExceed reports whether a frame flagged Urgent may be sent that the window has
+// no room for.
+func (s *State) CanExceed(p *Path, size int) bool {
+	return p.urgent+size <= urgentMax && s.log.outstanding < maxOutstanding
+}
+
 // PaceUntil returns when the pacer lets the path send: now, or later.
 func (s *State) PaceUntil(now clock.Time, p *Path) clock.Time {
 	return p.pacer.Until(now, &p.cc, p.RTT.Smoothed())

@@ -1,0 +1,95 @@
+package session
+
+import (
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/congestion"
+	"github.com/seed-67dce94e/holdfast/session/recovery"
+)
+
+// Limits of what is sent before it is known to be lost (SPEC §5.1).
+const (
+	copiesShare = 5       // copies may take one in so many bytes of what the path carries
+	copiesSaved = 4 << 10 // bytes of it that may be saved up
+	fewLosses   = 25      // of 1000 frames: up to here a message rides along once,
+	manyLosses  = 75      // up to here twice, beyond three times
+
+	tailSlack  = 3 * time.Millisecond  // by which an acknowledgement may be late, at least
+	queueSlack = 10 * time.Millisecond // by which a round trip may exceed half as much again as the least
+)
+
+// freeWindow is how much of copies, and of what they copy, the path is taken to
+// carry although its window is smaller: what a new path may be sent.
+var freeWindow = congestion.InitialWindow(recovery.DefaultMDS)
+
+// A copyBudget is how many bytes of copies may be sent: a bucket that refills at
+// a share of the rate of the path, one window for each round trip. A window that
+// random losses have made smaller than that of a new path counts as much as that.
+type copyBudget struct {
+	bytes int
+	at    Time
+}
+
+func (c *copyBudget) refill(now Time, x *path) {
+	rtt := max(x.rec.RTT.Smoothed(), time.Millisecond)
+	gap := min(now.Sub(c.at), time.Second)
+	window := max(x.rec.Window(), freeWindow)
+	c.bytes = min(c.bytes+int(int64(gap)*int64(window)/int64(rtt)/copiesShare), copiesSaved)
+	c.at = now
+}
+
+// copiesOf is how often a short message may ride along on x. Where its queue has
+// grown there are none: there losses mean that less should be sent [S41].
+func copiesOf(x *path) int {
+	rtt := &x.rec.RTT
+	if !rtt.HasSample() || rtt.Smoothed() > rtt.Min()+rtt.Min()/2+queueSlack {
+		return 0
+	}
+	switch loss := x.rec.LossRate(); {
+	case loss <= fewLosses:
+		return 1
+	case loss <= manyLosses:
+		return 2
+	}
+	return 3
+}
+
+// addMessages fills the rest of a frame with the messages there is leave for, and
+// copies of short ones. A window that is full of more than a new path may be sent
+// has no room for copies.
+func (s *Session) addMessages(now Time, f *frame, l leave) {
+	x := f.path
+	each := copiesOf(x)
+	if l == overWindow && x.rec.InFlight() >= freeWindow {
+		each = 0
+	}
+	s.copies.refill(now, x)
+	s.msgs.AllowCopies(each, s.copies.bytes)
+	before := len(f.b)
+	if l == forAll {
+		f.b, f.refs = s.msgs.Append(now, f.b, f.limit, f.refs)
+	} else {
+		f.b, f.refs = s.msgs.AppendUrgent(now, f.b, f.limit, f.refs)
+	}
+	s.copies.bytes = s.msgs.CopiesLeft()
+	if l == overWindow && len(f.b) > before {
+		f.flags |= recovery.Urgent
+	}
+}
+
+// tailProbeAt is when the last low-latency message is sent again although nothing
+// is known to be lost, since nothing follows that could show it. The peer
+// acknowledges such messages at once, so this is sooner than the probe timeout,
+// and says nothing about the path: it is the tail loss probe of RFC 8985 §7.
+func (s *Session) tailProbeAt() Time {
+	sentAt, ok := s.msgs.Tail()
+	if !ok {
+		return Never
+	}
+	rtt := &s.active.rec.RTT
+	if !rtt.HasSample() {
+		return Never
+	}
+	slack := max(min(4*rtt.Var(), rtt.Smoothed()/4), tailSlack)
+	return sentAt.Add(rtt.Smoothed() + slack)
+}
