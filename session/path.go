@@ -22,8 +22,9 @@ const (
 // A path is one way to the peer and all that is known about it.
 type path struct {
 	Path
-	rec *recovery.Path // round-trip time, congestion window, pacing; shared by paths that differ in the port alone
-	mtu pmtu.Search
+	rec   *recovery.Path // round-trip time, congestion window, pacing; shared by paths that differ in the port alone
+	mtu   pmtu.Search
+	queue queueWatch
 
 	validated   bool // the peer answered a challenge here, and nothing has spoken against it since
 	validatedAt Time

@@ -172,6 +172,7 @@ func (s *Session) handleAck(now Time, a *wire.Ack) error {
 	if err := s.loss.OnAck(now, a, delay, r); err != nil {
 		return &ProtocolError{err.Error()}
 	}
+	s.active.queue.sample(now, s.active.rec.RTT.Latest())
 	s.applyResult(now)
 	return nil
 }

@@ -16,6 +16,7 @@ const (
 
 	tailSlack  = 3 * time.Millisecond  // by which an acknowledgement may be late, at least
 	queueSlack = 10 * time.Millisecond // by which a round trip may exceed half as much again as the least
+	queueTime  = 250 * time.Millisecond
 )
 
 // freeWindow is how much of copies, and of what they copy, the path is taken to
@@ -38,11 +39,35 @@ func (c *copyBudget) refill(now Time, x *path) {
 	c.at = now
 }
 
-// copiesOf is how often a short message may ride along on x. Where its queue has
-// grown there are none: there losses mean that less should be sent [S41].
+// A queueWatch knows the least round trip of the last queueTime or two. What jitter
+// delays leaves some of them short; a queue that stands on the path does not.
+type queueWatch struct {
+	now, before time.Duration // least of this interval and of the one before; 0 if there is none
+	since       Time
+}
+
+func (w *queueWatch) sample(now Time, rtt time.Duration) {
+	if now.Sub(w.since) > queueTime {
+		*w = queueWatch{before: w.now, since: now}
+	}
+	if w.now == 0 || rtt < w.now {
+		w.now = rtt
+	}
+}
+
+// least returns 0 if there was no sample.
+func (w *queueWatch) least() time.Duration {
+	if w.before == 0 {
+		return w.now
+	}
+	return min(w.now, w.before)
+}
+
+// copiesOf is how often a short message may ride along on x. Where a queue stands
+// there are none: there losses mean that less should be sent [S46].
 func copiesOf(x *path) int {
 	rtt := &x.rec.RTT
-	if !rtt.HasSample() || rtt.Smoothed() > rtt.Min()+rtt.Min()/2+queueSlack {
+	if !rtt.HasSample() || x.queue.least() > rtt.Min()+rtt.Min()/2+queueSlack {
 		return 0
 	}
 	switch loss := x.rec.LossRate(); {

@@ -158,6 +158,18 @@ func TestNoCopiesWhileTheQueueIsLong(t *testing.T) {
 	}
 }
 
+// A round trip that varies is not one that has grown.
+func TestJitterIsNoQueue(t *testing.T) {
+	w := newWorld(t, 1)
+	p, q := w.pair(wiretest.Link{Delay: 15 * time.Millisecond, Jitter: 50 * time.Millisecond})
+	s, _ := w.connect(p, q)
+	p.beats(q, ChannelOptions{LowLatency: true}, Message{}, 100, 300, tick)
+	w.run(300*tick, nil)
+	if st := s.Stats(); st.SmoothedRTT < 2*st.MinRTT || st.Messages.RepeatedBytes < 300*100*9/10 {
+		t.Errorf("%d bytes of copies, the round trip is %v and at least %v", st.Messages.RepeatedBytes, st.SmoothedRTT, st.MinRTT)
+	}
+}
+
 // The last message of a burst has nothing after it that would show its loss: it
 // is sent again soon after its acknowledgement could have come, once.
 func TestLastMessageIsRepeatedEarly(t *testing.T) {

@@ -201,7 +201,7 @@ const (
 
 // leaveFor asks the congestion window and the pacer. Probe-timeout frames pass
 // both (RFC 9002 §7.5). Short low-latency messages pass the pacer, and a little of
-// them passes a full window [S43]: else they would wait behind what the window is
+// them passes a full window [S48]: else they would wait behind what the window is
 // full of, for half a round trip whenever it shrinks.
 func (s *Session) leaveFor(now Time, x *path, size int) leave {
 	s.paceAt = Never
