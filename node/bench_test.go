@@ -79,8 +79,8 @@ func BenchmarkLoopback64KiB(b *testing.B) { benchStream(b, 64<<10) }
 func BenchmarkLoopback1200B(b *testing.B) { benchStream(b, 1200) }
 func BenchmarkLoopback64B(b *testing.B)   { benchStream(b, 64) }
 
-// BenchmarkLoopback64BUnreliable sends as fast as messages are taken, which is
-// faster than the socket: the rate is that of those which arrive.
+// BenchmarkLoopback64BUnreliable sends as fast as messages are taken. The rate is
+// that of those which arrive.
 func BenchmarkLoopback64BUnreliable(b *testing.B) {
 	_, _, near, far := benchNodes(b)
 	in, end := far.Channel(1, nil), far.Channel(2, nil)

@@ -202,46 +202,12 @@ func (e *benchEnd) give(ctx context.Context, size int, d time.Duration) error {
 	var over atomic.Bool
 	timer := time.AfterFunc(d, func() { over.Store(true) })
 	defer timer.Stop()
-	b := backlog{end: e, stretch: max(size, backlogStretch)}
 	for data := make([]byte, size); !over.Load(); {
-		if err := b.send(ctx, data); err != nil {
+		if err := e.flow.Send(ctx, data); err != nil {
 			return err
 		}
 	}
 	return e.flow.Send(ctx, nil)
-}
-
-// A backlog keeps what waits to be sent from growing beyond what the path can use:
-// on a slow one, the rest of a full buffer would take long to arrive.
-type backlog struct {
-	end     *benchEnd
-	stretch int             // bytes from one receipt to the next
-	bytes   int             // since the last receipt
-	open    []*node.Receipt // of what the other side has not stored
-}
-
-const (
-	backlogStretch = 32 << 10
-	backlogMin     = 4 // stretches
-)
-
-func (b *backlog) send(ctx context.Context, data []byte) error {
-	if b.bytes += len(data); b.bytes < b.stretch {
-		return b.end.flow.Send(ctx, data)
-	}
-	b.bytes = 0
-	r, err := b.end.flow.SendReceipt(ctx, data)
-	if err != nil {
-		return err
-	}
-	b.open = append(b.open, r)
-	// As much again as is on the way is enough to never run dry.
-	for most := max(backlogMin, 2*b.end.conn.Stats().CongestionWindow/b.stretch); len(b.open) > most; b.open = b.open[1:] {
-		if err := b.open[0].Stored(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // take receives a flow of messages of at most size bytes to its end, calling note
