@@ -71,10 +71,11 @@ func TestLossCostsOneIntervalNotARoundTrip(t *testing.T) {
 		t.Run(fmt.Sprintf("%v %v", c.rtt, c.loss), func(t *testing.T) {
 			var late []time.Duration
 			for seed := range uint64(4) {
+				o := ChannelOptions{LowLatency: true}
 				w := newWorld(t, seed)
 				p, q := w.pair(wiretest.Link{Delay: c.rtt / 2, Loss: c.loss, Rate: 20e6, Queue: 256 << 10})
 				w.connect(p, q)
-				b := p.beats(q, ChannelOptions{LowLatency: true}, Message{Receipt: true}, 100, 2000, tick)
+				b := p.beats(q, o, Message{Receipt: true}, 100, 2000, tick)
 				w.run(2000*tick+2*time.Second, nil)
 				late = append(late, b.sorted()...)
 				for x := range b.entries {

@@ -22,6 +22,8 @@ const (
 	// repeatGap is the least time between two copies: what is lost together
 	// was sent together. Where the round trip is shorter there are none.
 	repeatGap = 3 * time.Millisecond
+	// sparse is how many unacknowledged messages of a session, at most, are few.
+	sparse = 32
 	// recentMax is how many unacknowledged messages are held for repetition.
 	recentMax = 32
 )
@@ -33,19 +35,22 @@ func (s *Set) AllowCopies(each, bytes int) { s.copiesEach, s.copiesBytes = each,
 // CopiesLeft returns how many of the bytes of AllowCopies are not used.
 func (s *Set) CopiesLeft() int { return s.copiesBytes }
 
-// lowLatency reports whether m is to be repeated.
-func (m *outgoing) lowLatency() bool {
-	return m.stream.channel.options.LowLatency && reliable(m.stream.mode)
+// worthCopies reports whether m is to be repeated. Where few messages are under way
+// no channel has to ask for it: their copies are hardly any traffic.
+func (s *Set) worthCopies(m *outgoing) bool {
+	return reliable(m.stream.mode) && (m.stream.channel.options.LowLatency || s.unfinished <= sparse)
 }
 
 // noteSent remembers that all of m was sent in one chunk.
 func (s *Set) noteSent(now clock.Time, m *outgoing) {
 	m.copy++
 	m.sentAt = now
-	if !m.lowLatency() {
+	if !s.worthCopies(m) {
 		return
 	}
-	s.tail = m
+	if m.stream.channel.options.LowLatency {
+		s.tail = m
+	}
 	if m.recent.on == nil {
 		if s.flying.n == recentMax {
 			s.flying.head.remove()
@@ -120,7 +125,7 @@ func (s *Set) RepeatTail() {
 		return
 	}
 	for n := s.flying.head; n != nil; n = n.next {
-		if m := n.item; m.sentAt == at && m.resend.on == nil {
+		if m := n.item; m.sentAt == at && m.resend.on == nil && m.stream.channel.options.LowLatency {
 			m.probed = true
 			m.lose(0, m.total)
 			s.schedule(m.stream.channel)

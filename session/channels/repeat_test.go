@@ -104,31 +104,39 @@ func TestCopiesAreTakenOnceAndUseNoCredit(t *testing.T) {
 	}
 }
 
-func TestOnlyShortMessagesOfLowLatencyChannelsAreCopied(t *testing.T) {
+func TestShortMessagesAreCopiedWhereTheyAreFewOrUrgent(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		o      Options
 		mode   wire.Mode
 		size   int
+		others int // messages of other channels under way
 		copies int // allowed of each
 		want   int
 	}{
-		{"short", Options{LowLatency: true}, wire.Reliable, ShortMessage, 2, 2},
-		{"unordered", Options{LowLatency: true}, wire.Unordered, 1, 3, 3},
-		{"empty", Options{LowLatency: true}, wire.Reliable, 0, 1, 1},
-		{"longer", Options{LowLatency: true}, wire.Reliable, ShortMessage + 1, 2, 0},
-		{"ordinary channel", Options{}, wire.Reliable, 100, 2, 0},
-		{"overtaken by the next", Options{LowLatency: true}, wire.Sequenced, 100, 2, 0},
-		{"none allowed", Options{LowLatency: true}, wire.Reliable, 100, 0, 0},
+		{"short", Options{LowLatency: true}, wire.Reliable, ShortMessage, 0, 2, 2},
+		{"unordered", Options{LowLatency: true}, wire.Unordered, 1, 0, 3, 3},
+		{"empty", Options{LowLatency: true}, wire.Reliable, 0, 0, 1, 1},
+		{"longer", Options{LowLatency: true}, wire.Reliable, ShortMessage + 1, 0, 2, 0},
+		{"ordinary channel", Options{}, wire.Reliable, 100, 0, 2, 2},
+		{"one of a few", Options{}, wire.Reliable, 100, sparse - 1, 2, 2},
+		{"one of many", Options{}, wire.Reliable, 100, sparse, 2, 0},
+		{"urgent among many", Options{LowLatency: true}, wire.Reliable, 100, sparse, 2, 2},
+		{"overtaken by the next", Options{LowLatency: true}, wire.Sequenced, 100, 0, 2, 0},
+		{"none allowed", Options{LowLatency: true}, wire.Reliable, 100, 0, 0, 0},
 	} {
 		a, _ := newPair(Config{})
+		for range c.others {
+			send(t, a, 1, Message{Channel: 3, Data: body(3, ShortMessage+1)})
+			appendFrame(a, 1, 1200)
+		}
 		a.Configure(1, c.o)
 		send(t, a, 1, Message{Channel: 1, Mode: c.mode, Data: body(1, c.size)})
 		appendFrame(a, 1, 1200)
 		got := 0
 		for now := clock.Time(1); now < 1+10*after; now += after / 2 {
 			a.AllowCopies(c.copies, 1000)
-			send(t, a, now, Message{Channel: 2})
+			send(t, a, now, Message{Channel: 2, Mode: wire.Unreliable})
 			got += len(appendFrame(a, now, 1200).refs) - 1
 		}
 		if got != c.want {
