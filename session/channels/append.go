@@ -30,7 +30,7 @@ func (s *Set) appendMessages(now clock.Time, b []byte, limit int, refs []recover
 	start := len(b)
 	for copies := true; ; {
 		ch := s.nextChannel()
-		if copies && (ch != nil && !urgent || len(b) > start) && (ch == nil || !ch.options.LowLatency) {
+		if copies && (ch != nil && !urgent || len(b) > start) && (ch == nil || !ch.urgent()) {
 			copies = false // the rest of the frame may wait for them
 			b, refs = s.appendCopies(now, b, limit, refs)
 		}

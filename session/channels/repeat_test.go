@@ -148,13 +148,16 @@ func TestShortMessagesAreCopiedWhereTheyAreFewOrUrgent(t *testing.T) {
 
 // What low-latency messages leave of a frame is for their copies, then for others.
 func TestCopiesGoBeforeTheBulk(t *testing.T) {
-	a, _ := newUrgentPair()
-	send(t, a, 1, Message{Channel: 1, Data: body(1, 100)})
-	appendFrame(a, 1, 1200)
-	send(t, a, 1, Message{Channel: 2, Data: body(2, 5000)})
-	f := appendFrame(a, after, 1200)
-	if len(f.refs) != 2 || f.refs[0].Channel != 1 || f.refs[1].Channel != 2 {
-		t.Errorf("the frame holds %v", f.refs)
+	for _, lowLatency := range []bool{false, true} {
+		a, _ := newUrgentPair()
+		a.Configure(2, Options{LowLatency: lowLatency})
+		send(t, a, 1, Message{Channel: 1, Data: body(1, 100)})
+		appendFrame(a, 1, 1200)
+		send(t, a, 1, Message{Channel: 2, Data: body(2, 5000)})
+		f := appendFrame(a, after, 1200)
+		if len(f.refs) != 2 || f.refs[0].Channel != 1 || f.refs[1].Channel != 2 {
+			t.Errorf("bulk of low latency %v: the frame holds %v", lowLatency, f.refs)
+		}
 	}
 }
 
