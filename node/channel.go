@@ -1,7 +1,9 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"github.com/seed-67dce94e/holdfast/session"
@@ -59,15 +61,11 @@ func (c *Conn) Channel(id uint16, cfg *ChannelConfig) *Channel {
 
 // channel returns the record of a channel. The core bounds how many there are.
 func (c *Conn) channel(id uint16) *Channel {
-	ch := c.channels[id]
-	if ch == nil {
-		if c.channels == nil {
-			c.channels = make(map[uint16]*Channel)
-		}
-		ch = &Channel{conn: c, id: id}
-		c.channels[id] = ch
+	i, found := slices.BinarySearchFunc(c.channels, id, func(ch *Channel, id uint16) int { return cmp.Compare(ch.id, id) })
+	if !found {
+		c.channels = slices.Insert(c.channels, i, &Channel{conn: c, id: id})
 	}
-	return ch
+	return c.channels[i]
 }
 
 // ID returns the channel's number.

@@ -24,8 +24,8 @@ type Conn struct {
 
 	// All below is guarded by the shard's mutex.
 	path     Path
-	channels map[uint16]*Channel // those in use
-	ready    []*Channel          // with messages for Conn.Recv or the Handler, in turn
+	channels []*Channel // those in use, by ID
+	ready    []*Channel // with messages for Conn.Recv or the Handler, in turn
 	readers  waitList
 	writers  waitList
 	enders   waitList

@@ -31,8 +31,7 @@ type untold struct {
 	messages  bool
 	stranded  bool
 	closed    bool
-	moved     bool
-	from      Path // before the first move that is untold
+	from      *Path // before the first move that is untold; nil if there was none
 }
 
 func (d *dispatcher) start(s *shard) {
@@ -98,8 +97,8 @@ func (d *dispatcher) closed(c *Conn)    { d.enqueue(c).closed = true }
 // pathChanged notes that data left the path from. Several moves become one.
 func (d *dispatcher) pathChanged(c *Conn, from Path) {
 	u := d.enqueue(c)
-	if !u.moved {
-		u.moved, u.from = true, from
+	if u.from == nil {
+		u.from = &from
 	}
 }
 
@@ -141,12 +140,12 @@ func (d *dispatcher) tell(c *Conn, u *untold, path Path, err error) {
 			handler.Connected(c)
 		}
 	}
-	if u.moved && !path.same(u.from) {
+	if u.from != nil && !path.same(*u.from) {
 		if trace.PathChanged != nil {
-			trace.PathChanged(c, u.from, path)
+			trace.PathChanged(c, *u.from, path)
 		}
 		if handler != nil {
-			handler.PathChanged(c, u.from, path)
+			handler.PathChanged(c, *u.from, path)
 		}
 	}
 	if u.stranded {

@@ -173,7 +173,7 @@ func zero(b []byte) bool {
 }
 
 func (e *Endpoint) accept(now Time, p Path, mac [wire.MACLen]byte, pending *handshake.Pending, crossed *Session) bool {
-	s := e.newSession(pending.Peer, e.cfg.App, false)
+	s := e.newSession(pending.Peer, false)
 	params := s.params()
 	if crossed != nil {
 		params.Crosses = crossed.local.live[0].id

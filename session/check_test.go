@@ -153,16 +153,16 @@ func checkSession(s *Session) error {
 			return fmt.Errorf("connection ID %v does not lead to its session", l.id)
 		}
 	}
+	if s.resting != nil {
+		if s.msgs != nil || s.work != nil || s.awake.listed || s.queued {
+			return errors.New("a session at rest is in use")
+		}
+		return nil
+	}
 	for _, x := range s.paths {
 		if n := x.rec.InFlight(); n < 0 {
 			return fmt.Errorf("%d bytes in flight on %v", n, x.Path)
 		}
-	}
-	if resting := s.msgs == nil; resting != (s.resting != nil) || resting && (s.awake.listed || !s.quiet(s.e.now)) {
-		return errors.New("a session at rest is in use")
-	}
-	if s.msgs == nil {
-		return nil
 	}
 	return s.msgs.Check()
 }

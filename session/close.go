@@ -16,11 +16,11 @@ const drainPTOs = 3
 type closeState struct {
 	err      error // why the session has ended; nil while it has not
 	whenSent bool  // close once everything sent is stored
+	answers  bool  // the peer closed: each CLOSE of its is answered with one
 	code     uint64
 	reason   string
 	next     Time // when CLOSE goes out (again); Never if it does not
 	gap      time.Duration
-	answers  bool // the peer closed: each CLOSE of its is answered with one
 }
 
 // Close ends the session at once. The peer gets code and reason; messages not

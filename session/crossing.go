@@ -20,7 +20,7 @@ func (e *Endpoint) designated(peer wire.PeerID) bool {
 // p. The INIT shows that p reaches the peer, so the dial tries it at once.
 func (e *Endpoint) crossedDial(now Time, peer wire.PeerID, p Path) *Session {
 	for _, s := range e.dials[peer] {
-		if s.app == e.cfg.App {
+		if s.dial.app == e.cfg.App {
 			s.echoInit(now, p)
 			return s
 		}
@@ -72,8 +72,8 @@ func (e *Endpoint) settled(p *handshake.Pending) bool {
 // tieToHalfOpen has a dial that is about to begin take over the handshake that
 // its peer began, should that complete first (SPEC §4.1). It reports whether
 // there is one.
-func (s *Session) tieToHalfOpen(p *wire.Params) bool {
-	if s.app != s.e.cfg.App {
+func (s *Session) tieToHalfOpen(app string, p *wire.Params) bool {
+	if app != s.e.cfg.App {
 		return false // what the peer began is for another application
 	}
 	halves := s.e.accepts.byPeer[s.peer]

@@ -28,6 +28,7 @@ const (
 
 // dialState is a handshake that this side began.
 type dialState struct {
+	app   string
 	hs    *handshake.Initiator
 	paths []dialPath
 }
@@ -58,10 +59,10 @@ func (e *Endpoint) Dial(now Time, o DialOptions) (*Session, error) {
 	if o.Timeout == 0 {
 		o.Timeout = e.cfg.HandshakeTimeout
 	}
-	s := e.newSession(o.Peer, o.App, true)
+	s := e.newSession(o.Peer, true)
 	params := s.params()
 	start := now
-	if s.tieToHalfOpen(&params) {
+	if s.tieToHalfOpen(o.App, &params) {
 		start = now.Add(crossedDialDelay) // the peer's own handshake is about to complete
 	}
 	hs, err := e.id.Initiate(o.Peer, o.App, &params, e.secret())
@@ -69,7 +70,7 @@ func (e *Endpoint) Dial(now Time, o DialOptions) (*Session, error) {
 		e.drop(s)
 		return nil, err
 	}
-	s.state, s.dial = stateDialing, &dialState{hs: hs}
+	s.state, s.dial = stateDialing, &dialState{app: o.App, hs: hs}
 	s.expires = now.Add(o.Timeout)
 	for _, p := range o.Paths {
 		s.addDialPath(start, p)

@@ -8,6 +8,7 @@ import "slices"
 func (s *Session) DropLink(now Time, link uint32) {
 	s.e.enter(now)
 	now = s.e.now
+	s.wake()
 	switch s.state {
 	case stateDialing:
 		s.dial.paths = slices.DeleteFunc(s.dial.paths, func(d dialPath) bool { return d.Link == link })

@@ -47,6 +47,8 @@ type Endpoint struct {
 	closing   int // of them, how many wait for their peer to hear CLOSE
 	stats     EndpointStats
 
+	works  spares[work]
+	recs   spares[recovery.Path]
 	resets limit.Bucket
 	result recovery.Result // scratch
 	refs   []recovery.Ref  // scratch

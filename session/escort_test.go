@@ -154,6 +154,7 @@ func TestCopiesAllocateNothing(t *testing.T) {
 	relay := Path{Link: 1}
 	sc.change(func(now Time) { sc.s.AddPath(now, relay) })
 	sc.quieten()
+	sc.s.wake()
 	sc.s.beginEscort(sc.now)
 	sealed, buf := make([]byte, relayMTU), make([]byte, baseMTU)
 	twice := func() {

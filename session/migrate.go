@@ -176,6 +176,7 @@ func (s *Session) Moved(now Time) {
 	if s.state != stateEstablished {
 		return
 	}
+	s.wake()
 	s.rotateRemote()
 	s.retry(s.e.now)
 }
@@ -187,6 +188,7 @@ func (s *Session) Moved(now Time) {
 func (s *Session) Retry(now Time) {
 	s.e.enter(now)
 	if s.state == stateEstablished {
+		s.wake()
 		s.retry(s.e.now)
 	}
 }

@@ -22,27 +22,27 @@ const (
 // A path is one way to the peer and all that is known about it.
 type path struct {
 	Path
-	rec   *recovery.Path // round-trip time, congestion window, pacing; shared by paths that differ in the port alone
+	rec   *recovery.Path // round-trip time, congestion window, pacing; shared by paths that differ in the port alone; perhaps nil at rest
 	mtu   pmtu.Search
 	queue queueWatch
 
-	validated   bool // the peer answered a challenge here, and nothing has spoken against it since
+	memory      recovery.Memory // of rec, while that is nil
+	validated   bool            // the peer answered a challenge here, and nothing has spoken against it since
+	vouched     bool            // validated by another session with the same peer
+	hasResponse bool            // an answer is owed:
+	response    [8]byte         // to the peer's newest challenge
 	validatedAt Time
-	vouched     bool   // validated by another session with the same peer
 	failedAt    Time   // when data last left it for dead; 0 is never, or forgiven
-	answers     int    // challenges in a row that it has answered since
+	answers     int32  // challenges in a row that it has answered since
+	overdrawn   int32  // challenges sent although the limit was reached
 	heard       Time   // last authentic frame that arrived here; 0 is never
 	received    uint64 // bytes, for the amplification limit
 	sent        uint64
-	overdrawn   int // challenges sent although the limit was reached
 	validation  validation
-
-	response    [8]byte // answer owed to the peer's newest challenge
-	hasResponse bool
 }
 
 func (s *Session) newPath(p Path) *path {
-	x := &path{Path: p, rec: new(recovery.Path)}
+	x := &path{Path: p, rec: s.e.recs.get()}
 	x.validation.init()
 	x.rec.Init(recovery.DefaultMDS)
 	limit := maxUDPPayload
@@ -57,6 +57,13 @@ func (s *Session) newPath(p Path) *path {
 	x.mtu.Init(base, limit)
 	x.rec.SetMDS(x.mtu.Current())
 	return x
+}
+
+func (x *path) rtt() *recovery.RTT {
+	if x.rec == nil {
+		return &x.memory.RTT
+	}
+	return &x.rec.RTT
 }
 
 // pto is the probe timeout of x as measured so far.
@@ -87,7 +94,7 @@ func (x *path) forgetBudget() { x.received, x.sent, x.overdrawn = 0, 0, 0 }
 // nothing came from them yet; the schedule bounds it to a few small datagrams.
 func (x *path) candidateBudget() bool {
 	v := &x.validation
-	return v.candidate && x.received == 0 && v.tries <= len(probeSchedule)
+	return v.candidate && x.received == 0 && int(v.tries) <= len(probeSchedule)
 }
 
 func (s *Session) findPath(p Path) *path {
@@ -172,6 +179,7 @@ func (s *Session) abandonRecords(x *path) {
 // the INIT goes there too.
 func (s *Session) AddPath(now Time, p Path) {
 	s.e.enter(now)
+	s.wake()
 	if p.Remote.Port() == 0 && !p.IsRelay() {
 		return
 	}
@@ -211,7 +219,7 @@ func (s *Session) Paths(into []PathInfo) []PathInfo {
 	for _, x := range s.paths {
 		into = append(into, PathInfo{
 			Path: x.Path, Validated: x.validated, Active: x == s.active,
-			RTT: x.rec.RTT.Smoothed(), MTU: x.mtu.Current(),
+			RTT: x.rtt().Smoothed(), MTU: x.mtu.Current(),
 		})
 	}
 	return into

@@ -19,6 +19,7 @@ func (s *Session) Punch(now Time, buf []byte) int {
 	if s.state != stateEstablished || s.keys.Exhausted() {
 		return 0
 	}
+	s.wake()
 	f := s.openFrame(buf, s.active, punchBuffer)
 	var token [8]byte // forgotten: an answer to it proves nothing of the path it comes by
 	s.e.rng.Read(token[:])

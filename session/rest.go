@@ -77,6 +77,38 @@ func (e *Endpoint) restSome() {
 	}
 }
 
+// work is what a session at rest has none of.
+type work struct {
+	left   leftBehind
+	outage outage
+	copies copyBudget
+}
+
+// spares are records that sessions at rest have given back. The last is the first
+// to be used again.
+type spares[T any] struct{ free []*T }
+
+const sparesMax = 64
+
+func (p *spares[T]) get() *T {
+	n := len(p.free)
+	if n == 0 {
+		return new(T)
+	}
+	x := p.free[n-1]
+	p.free = p.free[:n-1]
+	return x
+}
+
+// put takes back a record to which nothing points any more.
+func (p *spares[T]) put(x *T) {
+	if len(p.free) < sparesMax {
+		var none T
+		*x = none
+		p.free = append(p.free, x)
+	}
+}
+
 // wake makes s fit for use. It is called before anything about s is changed.
 func (s *Session) wake() {
 	if s.resting == nil {
@@ -84,17 +116,26 @@ func (s *Session) wake() {
 	}
 	s.msgs = channels.Wake(s.e.channelsConfig(), s.resting)
 	s.resting = nil
+	s.work = s.e.works.get()
 	s.e.awake.push(s, s.e.now)
+	for _, x := range s.paths {
+		if x.rec == nil {
+			x.rec = s.e.recs.get()
+			x.rec.Wake(&x.memory, x.mtu.Current())
+		}
+	}
+	s.loss.Wake(s.active.rec)
 }
 
 // rest gives back what s needs only while it is in use. It reports false if s is
 // in use.
 func (s *Session) rest(now Time) bool {
-	if !s.quiet(now) {
+	if !s.quiet(now) || !s.loss.Rest(now) {
 		return false
 	}
 	memory, ok := s.msgs.Rest()
 	if !ok {
+		s.loss.Wake(s.active.rec)
 		return false
 	}
 	s.resting, s.msgs = memory, nil
@@ -102,7 +143,29 @@ func (s *Session) rest(now Time) bool {
 	s.keys.Rest()
 	s.replay.Rest()
 	s.acks.Rest()
+	s.restPaths(now)
+	s.e.works.put(s.work)
+	s.work = nil
 	return true
+}
+
+// restPaths forgets what is known of paths as far as it would be out of date
+// anyway. Paths that share it keep it, since they are to share it afterwards too.
+func (s *Session) restPaths(now Time) {
+	for i, x := range s.paths {
+		for _, y := range s.paths[i+1:] {
+			if x.rec == y.rec {
+				return
+			}
+		}
+	}
+	for _, x := range s.paths {
+		var ok bool
+		if x.memory, ok = x.rec.Rest(now, maxAckDelay); ok {
+			s.e.recs.put(x.rec)
+			x.rec = nil
+		}
+	}
 }
 
 // quiet reports whether nothing is going on but keepalives: no message for a
@@ -122,5 +185,5 @@ func (s *Session) quiet(now Time) bool {
 			return false
 		}
 	}
-	return s.loss.Rest(now)
+	return true
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -63,4 +64,92 @@ func TestFrameFromBeforeARestIsARepeat(t *testing.T) {
 	sc.write(ping)
 	sc.advance(maxAckDelay)
 	sc.wantChunk("what is new is taken", wire.TypeAck)
+}
+
+// [S40] Whatever is done to a session at rest, by either side, meets it awake.
+func TestSessionAtRestIsReadyForAnything(t *testing.T) {
+	relay := Path{Link: 3}
+	other := Path{Remote: netip.MustParseAddrPort("203.0.113.9:9")}
+	buf := make([]byte, 1200)
+	for name, do := range map[string]func(s *Session, now Time){
+		"Send":          func(*Session, Time) {}, // below
+		"Recv":          func(s *Session, now Time) { s.Recv(now, 0) },
+		"RecvInto":      func(s *Session, now Time) { s.RecvInto(now, 0, buf) },
+		"Cancel":        func(s *Session, now Time) { s.Cancel(now, 1) },
+		"Hold":          func(s *Session, now Time) { s.Hold(now) },
+		"Configure":     func(s *Session, now Time) { s.Configure(1, ChannelOptions{Priority: 1}) },
+		"SetKeepAlive":  func(s *Session, now Time) { s.SetKeepAlive(now, time.Second) },
+		"Stats":         func(s *Session, now Time) { s.Stats() },
+		"Paths":         func(s *Session, now Time) { s.Paths(nil) },
+		"AddPath":       func(s *Session, now Time) { s.AddPath(now, other) },
+		"AddPath again": func(s *Session, now Time) { s.AddPath(now, s.Path()) },
+		"Punch":         func(s *Session, now Time) { s.Punch(now, buf) },
+		"Moved":         func(s *Session, now Time) { s.Moved(now) },
+		"Retry":         func(s *Session, now Time) { s.Retry(now) },
+		"DropLink":      func(s *Session, now Time) { s.DropLink(now, relay.Link) },
+		"Close":         func(s *Session, now Time) { s.Close(now, 1, "enough") },
+		"CloseWhenSent": func(s *Session, now Time) { s.CloseWhenSent(now, 1, "enough") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1)
+			w.deep = true
+			a, b := w.pair(wiretest.Link{Delay: 15 * time.Millisecond})
+			sa, _ := w.connect(a, b)
+			w.run(2*restCheck, nil)
+			if sa.resting == nil {
+				t.Fatal("not at rest")
+			}
+			a.introduce(other)
+			a.change(func(now Time) { do(sa, now) })
+			w.run(100*time.Millisecond, nil)
+			if s := a.session(); s != nil {
+				a.mustPost(s, Message{}, 500)
+			}
+			w.run(2*time.Second, nil)
+			if err := w.ledger.settled(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("Send, rather waiting", func(t *testing.T) {
+		w := newWorld(t, 1)
+		a, b := w.pair(wiretest.Link{Delay: 15 * time.Millisecond})
+		sa, _ := w.connect(a, b)
+		w.run(2*restCheck, nil)
+		a.mustPost(sa, Message{Mode: wire.Unreliable, Wait: true}, 10)
+	})
+	t.Run("another session with the peer", func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.deep = true
+		a, b := w.pair(wiretest.Link{Delay: 15 * time.Millisecond})
+		w.connect(a, b)
+		w.run(2*restCheck, nil)
+		b.restart()
+		b.dial(a, a.path())
+		w.want("the old session ends by a RESET", 5*time.Second, func() bool { return a.counts[Closed] == 1 })
+	})
+}
+
+// A path that carried much begins again where it would have without the rest.
+func TestRestKeepsWhatIsKnownOfThePath(t *testing.T) {
+	w := newWorld(t, 1)
+	a, b := w.pair(wiretest.Link{Delay: 15 * time.Millisecond})
+	sa, _ := w.connect(a, b)
+	for range 20 {
+		a.mustPost(sa, Message{}, 50_000)
+		w.run(200*time.Millisecond, nil)
+	}
+	before := sa.Stats()
+	w.run(defaultRestAfter+restCheck, nil)
+	if sa.active.rec != nil {
+		t.Fatal("not at rest")
+	}
+	a.mustPost(sa, Message{}, 10)
+	after := sa.Stats()
+	if after.SmoothedRTT != before.SmoothedRTT || after.MinRTT != before.MinRTT || after.MTU != before.MTU {
+		t.Errorf("%+v, before %+v", after, before)
+	}
+	if want := 12000; after.CongestionWindow < want || after.CongestionWindow > before.CongestionWindow {
+		t.Errorf("window %d", after.CongestionWindow)
+	}
 }

@@ -36,14 +36,19 @@ type Session struct {
 
 	e         *Endpoint
 	peer      wire.PeerID
-	app       string
 	id        uuid.UUID
 	state     state
 	initiator bool
-	confirmed bool // the peer is known to hold the keys
+	confirmed bool  // the peer is known to hold the keys
+	queued    bool  // on the endpoint's ready list
+	heardPN   bool  // any packet number was received
+	pingNow   bool  // an ack-eliciting frame must go out
+	fullMTU   bool  // a frame was filled to the brim: worth looking for a larger size
+	copied    bool  // the endpoint's copy is to go out on the escort next
+	probes    int8  // probe-timeout frames to send, whatever the window says
+	onlyAcks  int16 // frames sent in a row that elicit no acknowledgement
 
-	queued   bool // on the endpoint's ready list
-	timer    int  // place in the endpoint's timer heap, from 1
+	timer    int // place in the endpoint's timer heap, from 1
 	deadline Time
 	expires  Time // end of the handshake, of closing, or of draining
 
@@ -55,7 +60,6 @@ type Session struct {
 	keys    *seal.Keys
 	replay  seal.Window
 	largest uint64 // largest packet number received
-	heardPN bool   // any packet number was received
 	local   localIDs
 	remote  remoteIDs
 	usedID  uint64 // highest sequence number of a local ID that the peer has used
@@ -71,21 +75,14 @@ type Session struct {
 	paths    []*path
 	active   *path
 	fallback *path // validated path to return to if the active one proves false
-	left     leftBehind
-	movedAt  Time // when this side last moved data by its own decision; 0 is never
-	outage   outage
+	movedAt  Time  // when this side last moved data by its own decision; 0 is never
+	*work          // nil at rest
 
 	idle      idleState
 	alive     time.Duration // by SetKeepAlive; 0 is Config.KeepAlive
 	rekeyed   Time          // when this side last changed its keys
-	copies    copyBudget
-	pingNow   bool // an ack-eliciting frame must go out
-	probes    int  // probe-timeout frames to send, whatever the window says
-	fullMTU   bool // a frame was filled to the brim: worth looking for a larger size
-	holdUntil Time // until when messages wait for others
-	paceAt    Time // when the pacer allows the next frame; Never if it is not in the way
-	copied    bool // the endpoint's copy is to go out on the escort next
-	onlyAcks  int  // frames sent in a row that elicit no acknowledgement
+	holdUntil Time          // until when messages wait for others
+	paceAt    Time          // when the pacer allows the next frame; Never if it is not in the way
 
 	closing closeState
 	stats   Counters
@@ -114,15 +111,16 @@ type Stats struct {
 	Messages            channels.Stats
 }
 
-func (e *Endpoint) newSession(peer wire.PeerID, app string, initiator bool) *Session {
+func (e *Endpoint) newSession(peer wire.PeerID, initiator bool) *Session {
 	e.sessions++
 	s := &Session{
-		e: e, peer: peer, app: app, initiator: initiator,
+		e: e, peer: peer, initiator: initiator,
 		deadline: Never, expires: Never, paceAt: Never,
-		msgs: channels.New(e.channelsConfig()),
+		msgs: channels.New(e.channelsConfig()), work: e.works.get(),
 	}
 	id := e.newConnID()
 	e.byID[id] = s
+	s.local.live = make([]localID, 0, issuedIDs)
 	s.local.issue(id, known)
 	return s
 }
@@ -157,7 +155,7 @@ func (s *Session) start(now Time, res *handshake.Result, p Path) {
 	s.id = res.SessionID
 	s.peerParams = res.Params
 	s.keys = seal.New(res.Send, res.Recv, s.e.hasAES() && res.Params.AES)
-	s.remote.live = append(s.remote.live[:0], remoteID{0, res.Params.ConnID, res.Params.Token})
+	s.remote.live = append(make([]remoteID, 0, issuedIDs), remoteID{0, res.Params.ConnID, res.Params.Token})
 	s.loss.Init(s.e.rng.Uint64())
 	s.acks = recovery.Acks{}
 	s.msgs.SetPeer(int(res.Params.MaxMessage), int(res.Params.ChannelCredit))
@@ -229,12 +227,12 @@ func (s *Session) Send(now Time, m *Message) (MessageID, error) {
 	if err := s.sendable(); err != nil {
 		return 0, err
 	}
+	s.use()
 	if m.Wait && s.active != nil && s.active.rec.PTOCount() >= failedPTOs {
 		fresh := *m
 		fresh.Wait = false
 		m = &fresh
 	}
-	s.use()
 	id, err := s.msgs.Send(s.e.now, m)
 	s.e.touch(s)
 	return id, err

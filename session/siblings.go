@@ -15,6 +15,7 @@ func (s *Session) siblings() []*Session {
 // session, nothing hints at a restart, and those that are well are left alone.
 func (s *Session) callSiblings(now Time, x *path) {
 	for _, sib := range s.siblings() {
+		sib.wake()
 		if sib == s || s.initiator && sib.active.Path == x.Path && !sib.suspect() {
 			continue
 		}
@@ -28,6 +29,7 @@ func (s *Session) callSiblings(now Time, x *path) {
 // hear of it.
 func (s *Session) tryWhereSiblingsAre(now Time) {
 	for _, sib := range s.siblings() {
+		sib.wake()
 		if sib != s && !sib.suspect() && sib.active.validated {
 			s.tryVouched(now, sib.active.Path)
 		}

@@ -40,7 +40,7 @@ func TestPathThatFailedMustAnswerTwice(t *testing.T) {
 			}
 			back, answers := w.now, 0
 			w.want("on the direct path", 10*time.Second, func() bool {
-				answers = max(answers, dead.answers)
+				answers = max(answers, int(dead.answers))
 				return !sa.Path().IsRelay() && !sb.Path().IsRelay()
 			})
 			if answers != c.answers {

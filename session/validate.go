@@ -33,15 +33,15 @@ var probeSchedule = [...]time.Duration{
 //	   ^                              | giveUp
 //	   +-- planRetry, up to 20 times --+--> the path is removed
 type validation struct {
-	tokens    [liveChallenges]challenge // ring of those sent
-	issued    int                       // how many were sent since the last answer
-	next      Time                      // when the next challenge goes out; Never if none
-	began     Time                      // of the round
-	giveUp    Time                      // when the round has failed; Never while resting
-	tries     int                       // challenges sent in this round
-	candidate bool                      // the round follows probeSchedule
-	retry     Time                      // when a path that died is tried again; Never if it is not
-	retries   int                       // retries planned so far
+	tokens    *[liveChallenges]challenge // ring of those sent; nil if none was since the last answer
+	issued    int                        // how many were sent since then
+	next      Time                       // when the next challenge goes out; Never if none
+	began     Time                       // of the round
+	giveUp    Time                       // when the round has failed; Never while resting
+	tries     int32                      // challenges sent in this round
+	retries   int16                      // retries planned so far
+	candidate bool                       // the round follows probeSchedule
+	retry     Time                       // when a path that died is tried again; Never if it is not
 }
 
 type challenge struct {
@@ -66,13 +66,16 @@ func (v *validation) start(now Time, candidate bool, pto time.Duration) {
 // sent notes a challenge and sets the time of the one after it, within a tenth
 // of the schedule: else those of many sessions would go out together.
 func (v *validation) sent(now Time, token [8]byte, pto time.Duration, random uint64) {
+	if v.tokens == nil {
+		v.tokens = new([liveChallenges]challenge)
+	}
 	v.tokens[v.issued%liveChallenges] = challenge{token, now}
 	v.issued++
 	v.tries++
 	switch {
 	case !v.candidate:
 		v.next = now.Add(pto << min(v.tries-1, 3))
-	case v.tries < len(probeSchedule):
+	case int(v.tries) < len(probeSchedule):
 		d := probeSchedule[v.tries]
 		jitter := time.Duration(random%uint64(d/5)) - d/10
 		v.next = max(v.began.Add(d+jitter), now+1)

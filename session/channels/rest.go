@@ -12,7 +12,7 @@ func (s *Set) atRest() bool {
 		s.trimAwaiting()
 	}
 	busy := s.buffered + s.unfinished + s.unsent.n + len(s.due) + s.skips.n + s.credits.Len() + s.reads.Len() +
-		s.awaitingOrder.Len() + s.outcomes.Len() + s.partials.n + s.unread.n + s.readable.Len() + s.extended + s.waiting.Len()
+		s.awaitingOrder.Len() + s.outcomes.Len() + s.partials.n + s.unread.n + s.flying.n + s.readable.Len() + s.extended + s.waiting.Len()
 	if busy > 0 || s.writableSignal || s.crowded || s.backlogged || !s.sending {
 		return false
 	}

@@ -29,14 +29,14 @@ var timeSteps = [...]time.Duration{timeThreshold, 10, 12, 16, 24, maxTimeThresho
 // before one counts as lost. RFC 9002 §6.1 permits to adapt both thresholds;
 // the way is that of RFC 8985. The zero value has the thresholds of RFC 9002.
 type reordering struct {
-	excess int // above packetThreshold
-	step   int // in timeSteps
-	quiet  int // episodes since the thresholds last proved too low
+	excess int16 // above packetThreshold
+	step   int8  // in timeSteps
+	quiet  int8  // episodes since the thresholds last proved too low
 
 	tooLow bool // by the acknowledgement at hand
 }
 
-func (r *reordering) packets() uint64 { return uint64(packetThreshold + r.excess) }
+func (r *reordering) packets() uint64 { return uint64(packetThreshold + int(r.excess)) }
 
 func (r *reordering) delay(rtt time.Duration) time.Duration {
 	return max(rtt/8*timeSteps[r.step], granularity)
@@ -47,7 +47,7 @@ func (r *reordering) delay(rtt time.Duration) time.Duration {
 func (r *reordering) onSpurious(distance uint64) {
 	r.quiet, r.tooLow = 0, true
 	threshold := int(min(distance+1, maxPacketThreshold))
-	r.excess = max(r.excess, threshold-packetThreshold)
+	r.excess = max(r.excess, int16(threshold-packetThreshold))
 }
 
 // widen raises the time threshold by one step for an acknowledgement that has
@@ -55,7 +55,7 @@ func (r *reordering) onSpurious(distance uint64) {
 func (r *reordering) widen() {
 	if r.tooLow {
 		r.tooLow = false
-		r.step = min(r.step+1, len(timeSteps)-1)
+		r.step = min(r.step+1, int8(len(timeSteps)-1))
 	}
 }
 

@@ -66,7 +66,7 @@ type log struct {
 	skipped     int
 }
 
-func (l *log) init() { l.head, l.tail, l.free = none, none, none }
+func newLog() *log { return &log{head: none, tail: none, free: none} }
 
 // push adds a slot for the newest number. Its Refs are empty but have capacity.
 func (l *log) push() *Sent {

@@ -32,7 +32,7 @@ var ErrUnsent = errors.New("recovery: acknowledgement of a frame that was not se
 // State is what a session knows of the frames it sent. Call Init and Activate
 // before use.
 type State struct {
-	log    log
+	log    *log    // nil at rest
 	paths  []*Path // with outstanding frames, in the order of their first
 	active *Path   // where the probe timeout runs
 
@@ -67,8 +67,7 @@ func (r *Result) Reset() { *r = Result{Acked: r.Acked[:0], Lost: r.Lost[:0]} }
 // Init prepares the state of a session. The seed decides which numbers are
 // skipped, and must not be known to the peer.
 func (s *State) Init(seed uint64) {
-	*s = State{maxAckDelay: MaxAckDelay}
-	s.log.init()
+	*s = State{log: newLog(), maxAckDelay: MaxAckDelay}
 	s.skip.init(seed)
 }
 
@@ -143,8 +142,8 @@ func (s *State) LargestAcked() (pn uint64, ok bool) { return s.largestAcked, s.a
 // Outstanding returns how many frames are neither acknowledged nor given up.
 func (s *State) Outstanding() int { return s.log.outstanding }
 
-// Rest gives back the memory for frames in flight. It reports false if there are
-// any, or others whose acknowledgement would still mean something.
+// Rest gives back the memory for frames in flight, until Wake. It reports false if
+// there are any, or others whose acknowledgement would still mean something.
 func (s *State) Rest(now clock.Time) bool {
 	if s.log.outstanding > 0 {
 		return false
@@ -158,9 +157,14 @@ func (s *State) Rest(now clock.Time) bool {
 		return false
 	}
 	s.unlistIdle()
-	s.log.slots, s.paths = nil, nil
-	s.log.init()
+	s.log, s.paths, s.active = nil, nil, nil
 	return true
+}
+
+// Wake ends a rest. It names the active path anew.
+func (s *State) Wake(active *Path) {
+	s.log = newLog()
+	s.active = active
 }
 
 // unlistIdle forgets the paths that have nothing outstanding.
