@@ -18,7 +18,6 @@ import (
 type Conn struct {
 	shard     *shard
 	sess      *session.Session
-	peer      PeerID
 	id        uuid.UUID
 	initiator bool
 
@@ -55,7 +54,6 @@ func newConn(s *shard, sess *session.Session) *Conn {
 	c := &Conn{
 		shard:     s,
 		sess:      sess,
-		peer:      sess.Peer(),
 		id:        sess.ID(),
 		initiator: sess.Initiator(),
 		path:      s.describe(sess.Path()),
@@ -65,7 +63,7 @@ func newConn(s *shard, sess *session.Session) *Conn {
 }
 
 // Peer returns who is at the other end.
-func (c *Conn) Peer() PeerID { return c.peer }
+func (c *Conn) Peer() PeerID { return c.sess.Peer() }
 
 // ID returns the session ID, equal on both sides, for logs and metrics.
 func (c *Conn) ID() uuid.UUID { return c.id }
@@ -449,7 +447,7 @@ func (c *Conn) standbyLost() {
 func (c *Conn) pathValidated(p session.Path) {
 	c.troubled = false
 	if r := c.shard.reach; r != nil {
-		r.client.PathUp(c.peer, p.Remote)
+		r.client.PathUp(c.Peer(), p.Remote)
 		r.retune(c)
 	}
 }

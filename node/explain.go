@@ -96,7 +96,7 @@ func (c *Conn) Explain(ctx context.Context) Explanation {
 	s.mu.Lock()
 	path := c.presentPath()
 	s.mu.Unlock()
-	e := c.shard.node.Explain(c.peer)
+	e := c.shard.node.Explain(c.Peer())
 	e.Path, e.Remote = &path, remote
 	if path.Kind == Direct {
 		e.Cause, e.Whose, e.Advice = CauseNone, "", ""
@@ -200,7 +200,7 @@ func (c *Conn) giveReport(now session.Time) {
 	if r.shard != c.shard || !c.talk.answers.Take(now, reportRate, 1) {
 		return
 	}
-	b, err := json.Marshal(r.report(c.peer))
+	b, err := json.Marshal(r.report(c.Peer()))
 	if err != nil || len(b) >= wire.NodeReportMax {
 		return
 	}

@@ -85,7 +85,7 @@ func (c *netConn) failed(op string, err error) error {
 
 func (c *netConn) Close() error         { return c.ch.conn.Close() }
 func (c *netConn) LocalAddr() net.Addr  { return Addr{c.ch.conn.shard.node.id} }
-func (c *netConn) RemoteAddr() net.Addr { return Addr{c.ch.conn.peer} }
+func (c *netConn) RemoteAddr() net.Addr { return Addr{c.ch.conn.Peer()} }
 
 func (c *netConn) SetDeadline(t time.Time) error {
 	c.readBy.set(t)

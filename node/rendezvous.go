@@ -368,12 +368,12 @@ func remoteUDP(p session.Path) netip.AddrPort {
 }
 
 // established tells the client that candidates of a peer can be probed.
-func (r *rendezvous) established(now session.Time, c *Conn) { r.client.PeerUp(now, c.peer) }
+func (r *rendezvous) established(now session.Time, c *Conn) { r.client.PeerUp(now, c.Peer()) }
 
 // pathLost asks for an introduction with a peer that has stopped answering. That
 // there is no server to ask is no news.
 func (r *rendezvous) pathLost(c *Conn) {
-	r.client.Introduce(r.shard.node.now(), c.peer, false)
+	r.client.Introduce(r.shard.node.now(), c.Peer(), false)
 }
 
 // describe says where a relay link leads.

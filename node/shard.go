@@ -308,7 +308,7 @@ func (s *shard) handleEvent(now session.Time, ev session.Event) {
 func (s *shard) open(now session.Time, sess *session.Session, d *dial) {
 	c := newConn(s, sess)
 	s.conns[c] = struct{}{}
-	s.peers[c.peer] = append(s.peers[c.peer], c)
+	s.peers[c.Peer()] = append(s.peers[c.Peer()], c)
 	s.noteStream(c, sess.Path())
 	if s.reach != nil {
 		s.reach.established(now, c)
@@ -338,9 +338,9 @@ func (s *shard) announce(c *Conn, d *dial) {
 // forget drops a session that has ended.
 func (s *shard) forget(c *Conn) {
 	delete(s.conns, c)
-	list := slices.DeleteFunc(s.peers[c.peer], func(x *Conn) bool { return x == c })
-	if s.peers[c.peer] = list; len(list) == 0 {
-		delete(s.peers, c.peer)
+	list := slices.DeleteFunc(s.peers[c.Peer()], func(x *Conn) bool { return x == c })
+	if s.peers[c.Peer()] = list; len(list) == 0 {
+		delete(s.peers, c.Peer())
 	}
 	for link, users := range s.streamed {
 		if delete(users, c); len(users) == 0 {

@@ -118,7 +118,7 @@ func (s *shard) addStatus(st *Status) {
 	st.Socket.StreamDropped += s.streamDropped
 	st.Socket.Core = append(st.Socket.Core, s.core.Stats())
 	for c := range s.conns {
-		st.Peers = append(st.Peers, PeerStatus{ID: c.peer, Session: c.id, Path: c.presentPath()})
+		st.Peers = append(st.Peers, PeerStatus{ID: c.Peer(), Session: c.id, Path: c.presentPath()})
 	}
 	if s.reach != nil {
 		s.reach.addStatus(st)

@@ -34,12 +34,12 @@ var probeSchedule = [...]time.Duration{
 //	   +-- planRetry, up to 20 times --+--> the path is removed
 type validation struct {
 	tokens    *[liveChallenges]challenge // ring of those sent; nil if none was since the last answer
-	issued    int                        // how many were sent since then
 	next      Time                       // when the next challenge goes out; Never if none
 	began     Time                       // of the round
 	giveUp    Time                       // when the round has failed; Never while resting
-	tries     int32                      // challenges sent in this round
-	retries   int16                      // retries planned so far
+	issued    int32                      // how many were sent since the last answer
+	tries     int16                      // challenges sent in this round
+	retries   int8                       // retries planned so far
 	candidate bool                       // the round follows probeSchedule
 	retry     Time                       // when a path that died is tried again; Never if it is not
 }
@@ -86,7 +86,7 @@ func (v *validation) sent(now Time, token [8]byte, pto time.Duration, random uin
 
 // sentAt returns when the challenge with the token went out.
 func (v *validation) sentAt(token [8]byte) (at Time, ok bool) {
-	for i := range min(v.issued, liveChallenges) {
+	for i := range min(int(v.issued), liveChallenges) {
 		if v.tokens[i].token == token {
 			return v.tokens[i].at, true
 		}

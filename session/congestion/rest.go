@@ -23,4 +23,7 @@ func (c *Controller) Rest(now clock.Time, pto time.Duration) (window, ssthresh i
 // Wake makes c, which Init has prepared, go on with what Rest returned.
 func (c *Controller) Wake(window, ssthresh int) {
 	c.window, c.ssthresh = max(window, minWindow(c.mds)), ssthresh
+	if ssthresh > MaxWindow {
+		c.ssthresh = noSSThresh
+	}
 }

@@ -49,12 +49,12 @@ type Search struct {
 	size    int        // is known to work
 	most    int        // may work
 	probe   int        // size in flight; 0 if none
-	failed  int        // probes of the next size that were lost
 	resumes clock.Time // when the search begins again; Never while it runs
 
 	burst      clock.Time // when the last losses were found
 	smallest   int        // of the frames lost then; 0 if they are of no concern
-	suspicious int        // bursts of only large losses, and no large frame acknowledged since
+	failed     int32      // probes of the next size that were lost
+	suspicious int32      // bursts of only large losses, and no large frame acknowledged since
 	suspect    int        // the smallest frame in them
 }
 

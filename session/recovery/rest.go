@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"math"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/clock"
@@ -10,8 +11,8 @@ import (
 type Memory struct {
 	RTT        RTT
 	reordering reordering
-	window     int
-	ssthresh   int
+	window     int32
+	ssthresh   int32 // the largest number if there is none
 }
 
 // Rest returns what is to be remembered of a path that carries nothing, and lets
@@ -22,12 +23,12 @@ func (p *Path) Rest(now clock.Time, maxAckDelay time.Duration) (m Memory, ok boo
 		return m, false
 	}
 	window, ssthresh, ok := p.cc.Rest(now, p.RTT.PTO(maxAckDelay))
-	return Memory{p.RTT, p.reordering, window, ssthresh}, ok
+	return Memory{p.RTT, p.reordering, int32(window), int32(min(ssthresh, math.MaxInt32))}, ok
 }
 
 // Wake prepares a path of which m is remembered; mds is as in SetMDS.
 func (p *Path) Wake(m *Memory, mds int) {
 	p.Init(mds)
 	p.RTT, p.reordering = m.RTT, m.reordering
-	p.cc.Wake(m.window, m.ssthresh)
+	p.cc.Wake(int(m.window), int(m.ssthresh))
 }

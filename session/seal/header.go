@@ -14,29 +14,27 @@ const maskLen = 5
 
 // A headerKey makes the masks of header protection (RFC 9001 §5.4) of one
 // direction.
-type headerKey struct {
-	key   [keyLen]byte
-	block cipher.Block // AES, made of key when it is first used; nil at rest, and with ChaCha20
-}
+type headerKey [keyLen]byte
 
 func newHeaderKey(secret [32]byte) (h headerKey) {
-	expand(h.key[:], secret[:], labelHeader)
+	expand(h[:], secret[:], labelHeader)
 	return h
 }
 
 // mask writes the mask that belongs to a sample into the front of out, which
-// lives on the heap already, so that nothing escapes for it.
-func (h *headerKey) mask(out *[aes.BlockSize]byte, sample []byte, useAES bool) *[maskLen]byte {
+// lives on the heap already, so that nothing escapes for it. The block cipher is
+// made when it is first used.
+func (h *headerKey) mask(block *cipher.Block, out *[aes.BlockSize]byte, sample []byte, useAES bool) *[maskLen]byte {
 	if useAES {
-		if h.block == nil {
-			h.block = must(aes.NewCipher(h.key[:]))
+		if *block == nil {
+			*block = must(aes.NewCipher(h[:]))
 		}
-		h.block.Encrypt(out[:], sample)
+		(*block).Encrypt(out[:], sample)
 		return (*[maskLen]byte)(out[:maskLen])
 	}
 	// RFC 9001 §5.4.4: the sample is block counter and nonce, the mask is the
 	// start of the key stream.
-	stream := must(chacha20.NewUnauthenticatedCipher(h.key[:], sample[4:16]))
+	stream := must(chacha20.NewUnauthenticatedCipher(h[:], sample[4:16]))
 	stream.SetCounter(binary.LittleEndian.Uint32(sample))
 	clear(out[:maskLen])
 	stream.XORKeyStream(out[:maskLen], out[:maskLen])

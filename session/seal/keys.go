@@ -2,6 +2,7 @@ package seal
 
 import (
 	"crypto/aes"
+	"crypto/cipher"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -52,9 +53,23 @@ type Keys struct {
 	keepOld   time.Duration
 	oldExpiry clock.Time // Never while the peer may still seal with old
 
+	tools *tools // nil at rest
+}
+
+// tools are what Keys need beside themselves when they are used.
+type tools struct {
 	// Scratch that would escape to the heap once per frame.
 	nonce [nonceLen]byte
 	mask  [aes.BlockSize]byte
+
+	sendMask, openMask cipher.Block // of the header keys; nil with ChaCha20
+}
+
+func (k *Keys) use() *tools {
+	if k.tools == nil {
+		k.tools = new(tools)
+	}
+	return k.tools
 }
 
 // New returns the keys that grow from the two secrets of a handshake. The peer's
@@ -92,7 +107,8 @@ func (k *Keys) Seal(frame []byte, pn uint64, pnLen int) []byte {
 	k.sealed++
 	n := wire.DataHeaderLen + pnLen
 	frame = k.sending.cipher(k.useAES).Seal(frame[:n], k.nonceFor(&k.sending, pn), frame[n:], frame[:n])
-	wire.MaskHeader(frame, k.sendHeader.mask(&k.mask, wire.Sample(frame), k.useAES), pnLen)
+	t := k.use()
+	wire.MaskHeader(frame, k.sendHeader.mask(&t.sendMask, &t.mask, wire.Sample(frame), k.useAES), pnLen)
 	return frame
 }
 
@@ -107,7 +123,8 @@ func (k *Keys) Open(now clock.Time, frame []byte, largest uint64, received bool)
 	if len(frame) < wire.MinDataLen {
 		return 0, nil, wire.ErrShort
 	}
-	mask := k.openHeader.mask(&k.mask, wire.Sample(frame), k.useAES)
+	t := k.use()
+	mask := k.openHeader.mask(&t.openMask, &t.mask, wire.Sample(frame), k.useAES)
 	truncated, pnLen, phase, ok := wire.UnmaskHeader(frame, mask)
 	pn = wire.DecodePacketNumber(largest, received, truncated, pnLen)
 	if !ok {
@@ -132,10 +149,11 @@ func (k *Keys) Open(now clock.Time, frame []byte, largest uint64, received bool)
 
 // nonceFor combines an IV and a packet number (RFC 9001 §5.3).
 func (k *Keys) nonceFor(e *epoch, pn uint64) []byte {
-	k.nonce = e.iv
-	low := k.nonce[nonceLen-8:]
+	t := k.use()
+	t.nonce = e.iv
+	low := t.nonce[nonceLen-8:]
 	binary.BigEndian.PutUint64(low, binary.BigEndian.Uint64(low)^pn)
-	return k.nonce[:]
+	return t.nonce[:]
 }
 
 // Sealed returns how many frames the present sending key has sealed.
@@ -159,7 +177,7 @@ func (k *Keys) Exhausted() bool {
 // these gives nothing more away.
 func (k *Keys) Rest() {
 	k.sending.aead, k.current.aead = nil, nil
-	k.sendHeader.block, k.openHeader.block = nil, nil
+	k.tools = nil
 	for _, e := range []*epoch{k.old, k.next} {
 		if e.present() {
 			e.aead = nil

@@ -207,7 +207,7 @@ func TestPacketNumbersEndWhereVarintsDo(t *testing.T) {
 	const beyond = wire.MaxPacketNumber + 1
 	header := wire.AppendDataHeader(nil, dst, false, beyond, 4)
 	frame := a.keys.sending.cipher(false).Seal(header, a.keys.nonceFor(&a.keys.sending, beyond), []byte("payload"), header)
-	wire.MaskHeader(frame, a.keys.sendHeader.mask(&a.keys.mask, wire.Sample(frame), false), 4)
+	wire.MaskHeader(frame, a.keys.sendHeader.mask(&a.keys.use().sendMask, &a.keys.use().mask, wire.Sample(frame), false), 4)
 	b.open(0, frame, ErrAuth)
 }
 
@@ -250,7 +250,7 @@ func TestKeysAtRestAreTheSameKeys(t *testing.T) {
 			b.pass(now, a)
 			a.keys.Rest()
 			b.keys.Rest()
-			if a.keys.sending.aead != nil || a.keys.current.aead != nil || a.keys.sendHeader.block != nil || a.keys.openHeader.block != nil {
+			if a.keys.sending.aead != nil || a.keys.current.aead != nil || a.keys.tools != nil {
 				t.Fatal("a cipher is kept")
 			}
 			a.pass(now, b)

@@ -49,8 +49,8 @@ func TestDerivationsAndMaskMatchRFC9001ChaCha20Packet(t *testing.T) {
 	wantBytes(t, "sealed", sealed, unhex(t, "655e5cd55c41f69080575d7999c25a5bfb"))
 
 	var h headerKey
-	expand(h.key[:], secret, "tls13 quic hp")
-	mask := h.mask(&k.mask, sealed[1:], false)
+	expand(h[:], secret, "tls13 quic hp")
+	mask := h.mask(&k.use().sendMask, &k.use().mask, sealed[1:], false)
 	wantBytes(t, "mask", mask[:], unhex(t, "aefefe7d03"))
 }
 
@@ -60,8 +60,8 @@ func TestMaskMatchesRFC9001AESPacket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := headerKey{block: block}
+	var h headerKey
 	var out [aes.BlockSize]byte
-	mask := h.mask(&out, unhex(t, "d1b1c98dd7689fb8ec11d242b123dc9b"), true)
+	mask := h.mask(&block, &out, unhex(t, "d1b1c98dd7689fb8ec11d242b123dc9b"), true)
 	wantBytes(t, "mask", mask[:], unhex(t, "437b9aec36"))
 }
