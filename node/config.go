@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session"
+	"github.com/seed-67dce94e/holdfast/session/congestion"
 	"github.com/seed-67dce94e/holdfast/wire"
 	"github.com/sirupsen/logrus"
 )
@@ -45,6 +46,9 @@ type Config struct {
 	// MaxDatagram is the largest UDP payload to send, in bytes. If zero,
 	// whatever the path carries.
 	MaxDatagram int
+	// Congestion is the algorithm that decides how much a path may carry and how
+	// fast, for what this node sends. If zero, BBR.
+	Congestion Congestion
 	// MaxMessage is the largest message to accept, in bytes: at least 2048,
 	// which relays need. If zero, 16 MiB.
 	MaxMessage int
@@ -94,6 +98,20 @@ type Config struct {
 	Shards int
 }
 
+// Congestion is an algorithm of congestion control.
+type Congestion = congestion.Algorithm
+
+// The algorithms.
+const (
+	// BBR models the rate and the round trip time of a path and sends at that
+	// rate (draft-ietf-ccwg-bbr-04). It keeps queues short, and losses that are
+	// not of its doing hardly slow it. It is the default.
+	BBR = congestion.BBR
+	// CUBIC sends more until the queue of the path overflows (RFC 9438), as most
+	// TCP does. On paths with random loss it is slow.
+	CUBIC = congestion.CUBIC
+)
+
 // shardsMax is bounded by the first byte of a connection ID, which names the
 // shard.
 const shardsMax = 64
@@ -128,6 +146,8 @@ func (c *Config) withDefaults() (Config, error) {
 		return d, errors.New("node: Config.LAN shows the local link where the node is, which Config.RelayOnly forbids")
 	case d.MaxDatagram != 0 && (d.MaxDatagram < datagramMin || d.MaxDatagram > datagramMax):
 		return d, fmt.Errorf("node: Config.MaxDatagram is %d, want 0 or %d to %d", d.MaxDatagram, datagramMin, datagramMax)
+	case d.Congestion > CUBIC:
+		return d, fmt.Errorf("node: Config.Congestion is %d, want BBR or CUBIC", d.Congestion)
 	case d.MaxMessage != 0 && d.MaxMessage < maxMessageMin:
 		return d, fmt.Errorf("node: Config.MaxMessage is %d, want 0 or at least %d", d.MaxMessage, maxMessageMin)
 	case d.ResumeTime < 0:
@@ -153,6 +173,7 @@ func (c *Config) session(shard int) session.Config {
 		App:         c.App,
 		Allow:       c.Allow,
 		MaxDatagram: c.MaxDatagram,
+		Congestion:  c.Congestion,
 		MaxMessage:  c.MaxMessage,
 		IdleTimeout: c.IdleTimeout,
 		KeepAlive:   c.KeepAlive,

@@ -242,6 +242,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	for field, cfg := range map[string]node.Config{
 		"Shards":      {Shards: -1},
 		"MaxDatagram": {MaxDatagram: 100},
+		"Congestion":  {Congestion: 3},
 		"MaxMessage":  {MaxMessage: -1},
 		"ResumeTime":  {ResumeTime: -time.Second},
 		"MaxSessions": {MaxSessions: -1},

@@ -3,6 +3,7 @@ package session
 import (
 	"time"
 
+	"github.com/seed-67dce94e/holdfast/session/congestion"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
@@ -20,6 +21,8 @@ type Config struct {
 	// MaxDatagram is the largest UDP payload to send, in bytes. If zero,
 	// whatever the path carries.
 	MaxDatagram int
+	// Congestion decides how much a path may carry and how fast. If zero, BBR.
+	Congestion congestion.Algorithm
 	// MaxMessage is the largest message to accept, in bytes. If zero, 16 MiB.
 	MaxMessage int
 	// SendBuffer is how many bytes of messages a channel may hold that are not

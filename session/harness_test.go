@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-67dce94e/holdfast/session/congestion"
 	"github.com/seed-67dce94e/holdfast/wire"
 	"github.com/seed-67dce94e/holdfast/wire/wiretest"
 )
@@ -88,6 +89,12 @@ func (p *peer) start() {
 	}
 	p.ep, p.sessions, p.known = ep, nil, make(map[*Session]bool)
 	p.traffic = make(map[netip.AddrPort]*traffic)
+}
+
+// use makes a peer that has no session yet use another congestion control.
+func (p *peer) use(a congestion.Algorithm) {
+	p.cfg.Congestion = a
+	p.start()
 }
 
 // restart kills the process and starts another with the same identity. What it

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-67dce94e/holdfast/session/congestion"
 	"github.com/seed-67dce94e/holdfast/wire"
 	"github.com/seed-67dce94e/holdfast/wire/wiretest"
 )
@@ -141,6 +142,7 @@ func TestCopiesTakeAFifthOfThePath(t *testing.T) {
 func TestNoCopiesWhileTheQueueIsLong(t *testing.T) {
 	w := newWorld(t, 1)
 	p, q := w.pair(wiretest.Link{Delay: 15 * time.Millisecond, Rate: 5e6, Queue: 128 << 10})
+	p.use(congestion.CUBIC) // which fills the queue
 	s, _ := w.connect(p, q)
 	p.beats(q, ChannelOptions{LowLatency: true, Priority: 1}, Message{}, 100, 1000, tick)
 	w.run(time.Second, nil)
@@ -207,6 +209,7 @@ func TestLastMessageIsRepeatedEarly(t *testing.T) {
 func TestUrgentMessageLeavesAtOnceBesideBulk(t *testing.T) {
 	w := newWorld(t, 1)
 	p, q := w.pair(wiretest.Link{Delay: 25 * time.Millisecond, Loss: .01, Rate: 20e6, Queue: 64 << 10})
+	p.use(congestion.CUBIC) // whose window is often full
 	s, _ := w.connect(p, q)
 	s.Configure(urgentChannel, ChannelOptions{LowLatency: true, Priority: 1})
 	p.stream(Message{Channel: 1}, 16<<10, 5000)

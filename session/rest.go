@@ -121,7 +121,7 @@ func (s *Session) wake() {
 	for _, x := range s.paths {
 		if x.rec == nil {
 			x.rec = s.e.recs.get()
-			x.rec.Wake(&x.memory, x.mtu.Current())
+			x.rec.Wake(&x.memory, s.e.cfg.Congestion, x.mtu.Current())
 		}
 	}
 	s.loss.Wake(s.active.rec)

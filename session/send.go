@@ -121,6 +121,9 @@ func (s *Session) nextFrame(now Time, buf []byte, size, pad int) int {
 	}
 	size = min(size, x.allowance())
 	leave := s.leaveFor(now, x, size)
+	if leave == forAll && s.probes == 0 && !s.msgs.Pending() {
+		x.rec.OnLimited()
+	}
 	if !s.mustSpeak(now, x) && !s.hasMessages(leave) {
 		return 0
 	}

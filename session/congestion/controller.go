@@ -22,10 +22,14 @@ func InitialWindow(mds int) int { return min(10*mds, max(14720, 2*mds)) }
 
 func minWindow(mds int) int { return 2 * mds } // RFC 9002 §7.2
 
-// A Controller holds the congestion window of one path. Call Init before use.
+// A Controller holds the congestion window and the pacing rate of one path. Call
+// Init before use.
 type Controller struct {
+	algorithm Algorithm // CUBIC or BBR
+	bbr       bbr
+
 	mds      int
-	window   int
+	window   int // of CUBIC, as is what follows up to undo
 	ssthresh int // noSSThresh until the first reduction
 
 	// recovery is when the last reduction happened. What was sent until then
@@ -51,33 +55,81 @@ type snapshot struct {
 }
 
 // Init starts the controller of a path that nothing is known about.
-func (c *Controller) Init(mds int) {
+func (c *Controller) Init(a Algorithm, mds int) {
 	*c = Controller{
-		mds:      mds,
-		window:   InitialWindow(mds),
-		ssthresh: noSSThresh,
-		recovery: longAgo,
-		sentAt:   longAgo,
+		algorithm: a.resolve(),
+		mds:       mds,
+		window:    InitialWindow(mds),
+		ssthresh:  noSSThresh,
+		recovery:  longAgo,
+		sentAt:    longAgo,
 	}
 	c.hystart.init()
+	c.bbr.init(mds)
 }
+
+// Algorithm returns which algorithm runs.
+func (c *Controller) Algorithm() Algorithm { return c.algorithm }
 
 // SetMDS sets the largest datagram size after path MTU discovery has learnt it.
 func (c *Controller) SetMDS(mds int) {
 	c.mds = mds
 	c.window = max(c.window, minWindow(mds))
+	c.bbr.setMDS(mds)
 }
 
 // Window returns the congestion window in bytes.
-func (c *Controller) Window() int { return c.window }
+func (c *Controller) Window() int {
+	if c.algorithm == BBR {
+		return c.bbr.window
+	}
+	return c.window
+}
 
 // InSlowStart reports whether the window still grows exponentially.
-func (c *Controller) InSlowStart() bool { return c.window < c.ssthresh }
+func (c *Controller) InSlowStart() bool {
+	if c.algorithm == BBR {
+		return c.bbr.phase == startup
+	}
+	return c.window < c.ssthresh
+}
+
+// Rate returns how fast to send, in bytes a second, where srtt is the RTT of the
+// path. CUBIC's is a little above what the window asks for, so that it never is
+// what limits (RFC 9002 §7.7); in slow start twice that, since the window doubles
+// within the round trip.
+func (c *Controller) Rate(srtt time.Duration) uint64 {
+	if c.algorithm == BBR {
+		return c.bbr.pace(srtt)
+	}
+	num, den := uint64(5), uint64(4)
+	if c.InSlowStart() {
+		num, den = 2, 1
+	}
+	return mulDiv(num*uint64(c.window), uint64(time.Second), den*uint64(max(srtt, 1)))
+}
+
+// unpaced reports whether the path is so short that pacing would cost more than
+// it is worth.
+func (c *Controller) unpaced(srtt time.Duration) bool {
+	if c.algorithm == BBR {
+		srtt = min(srtt, c.bbr.minRTT)
+	}
+	return srtt < unpacedRTT
+}
 
 // OnSent records that a frame which counts against the window is sent.
-// inFlight is without it. pto is the probe timeout of the path.
-func (c *Controller) OnSent(now clock.Time, pn uint64, inFlight int, pto time.Duration) {
-	if inFlight == 0 && c.sentAt != longAgo {
+// inFlight is without it. pto is the probe timeout of the path, and least its
+// least RTT; 0 if that is not known.
+func (c *Controller) OnSent(now clock.Time, pn uint64, inFlight int, pto, least time.Duration) {
+	if c.algorithm == BBR {
+		if least > 0 && c.bbr.minRTT == noRTTYet {
+			c.bbr.onRTT(now, least)
+		}
+		if inFlight == 0 {
+			c.bbr.onRestart(now)
+		}
+	} else if inFlight == 0 && c.sentAt != longAgo {
 		c.decay(now.Sub(c.sentAt), pto)
 	}
 	c.sentAt, c.sentLast = now, pn
@@ -110,14 +162,21 @@ func (c *Controller) Credit(sentAt clock.Time, size int) {
 type Ack struct {
 	Largest  uint64        // the newest frame of the path that it newly acknowledges
 	InFlight int           // bytes in flight on the path before it came
+	Left     int           // bytes in flight after it
 	Sample   time.Duration // the RTT it measured; 0 if none
+	Delay    time.Duration // how much of that the peer says to have held it back
 	Smoothed time.Duration // the RTT of the path
+	Rate     Sample        // of delivery
 }
 
 // OnAck grows the window by what was credited since the last call, unless the
 // application left half of it unused: then it says nothing about the path
 // (RFC 9002 §7.8).
 func (c *Controller) OnAck(now clock.Time, a Ack) {
+	if c.algorithm == BBR {
+		c.bbr.onAck(now, a)
+		return
+	}
 	acked := c.acked
 	c.acked = 0
 	limited := a.InFlight < c.window/2
@@ -143,13 +202,25 @@ func (c *Controller) slowStart(a Ack, acked int, limited bool) {
 	}
 }
 
-// OnLoss reduces the window because a frame sent at sentAt was lost. It reports
+// OnLoss learns that a frame of size bytes, sent at sentAt, was lost. CUBIC
+// reduces the window; BBR waits for what the round trip loses in all. It reports
 // false if the loss belongs to the last reduction: there is at most one for
 // each round trip. Reductions in a row, none of which is confirmed yet, are
 // undone together.
-func (c *Controller) OnLoss(now, sentAt clock.Time) bool {
+func (c *Controller) OnLoss(now, sentAt clock.Time, size int) bool {
+	if c.algorithm == BBR {
+		c.bbr.onLoss(size)
+	}
 	if sentAt <= c.recovery {
 		return false
+	}
+	if c.algorithm == BBR {
+		if !c.canUndo {
+			c.bbr.undo = c.bbr.bounds
+			c.canUndo = true
+		}
+		c.recovery = now
+		return true
 	}
 	if !c.canUndo {
 		c.undo = snapshot{c.window, c.ssthresh, c.cubic}
@@ -176,6 +247,9 @@ func (c *Controller) Undo() bool {
 		return false
 	}
 	c.canUndo = false
+	if c.algorithm == BBR {
+		return c.bbr.undoBounds()
+	}
 	if c.undo.window <= c.window {
 		return false
 	}
@@ -187,6 +261,8 @@ func (c *Controller) Undo() bool {
 // probe timeouts nothing came through (RFC 9002 §7.6.2).
 func (c *Controller) OnPersistentCongestion() {
 	c.window = minWindow(c.mds)
+	c.bbr.init(c.mds)
+	c.bbr.window = c.window
 	c.recovery = longAgo
 	c.cubic.stop()
 	c.canUndo = false

@@ -24,7 +24,7 @@ type flow struct {
 
 func newFlow(rtt time.Duration) *flow {
 	f := &flow{now: clock.Time(time.Hour), rtt: rtt}
-	f.c.Init(mds)
+	f.c.Init(CUBIC, mds)
 	return f
 }
 
@@ -34,7 +34,7 @@ func (f *flow) round(sample time.Duration) {
 	n := max(f.c.Window()/mds, 1)
 	sentAt, first := f.now, f.pn
 	for range n {
-		f.c.OnSent(f.now, f.pn, 1, time.Second)
+		f.c.OnSent(f.now, f.pn, 1, time.Second, 0)
 		f.pn++
 	}
 	for i := range n {
@@ -49,7 +49,7 @@ func (f *flow) ack(pn uint64, sentAt clock.Time, sample time.Duration) {
 }
 
 func (f *flow) lose() {
-	f.c.OnLoss(f.now, f.now)
+	f.c.OnLoss(f.now, f.now, mds)
 	f.now++
 }
 
@@ -123,10 +123,10 @@ func TestLossReducesOncePerRound(t *testing.T) {
 	f.round(f.rtt)
 	before, sent := f.c.Window(), f.now
 	f.now = f.now.Add(f.rtt)
-	if !f.c.OnLoss(f.now, sent) || f.c.Window() != before*7/10 {
+	if !f.c.OnLoss(f.now, sent, mds) || f.c.Window() != before*7/10 {
 		t.Fatalf("window %d after a loss, want %d", f.c.Window(), before*7/10)
 	}
-	if f.c.OnLoss(f.now, f.now) {
+	if f.c.OnLoss(f.now, f.now, mds) {
 		t.Error("a frame sent before the reduction reduced again")
 	}
 	f.c.Credit(sent, 10*mds)
@@ -134,7 +134,7 @@ func TestLossReducesOncePerRound(t *testing.T) {
 	if f.c.Window() != before*7/10 {
 		t.Error("a frame sent before the reduction made the window grow")
 	}
-	if !f.c.OnLoss(f.now+2, f.now+1) {
+	if !f.c.OnLoss(f.now+2, f.now+1, mds) {
 		t.Error("a frame sent after the reduction did not reduce")
 	}
 }
@@ -219,24 +219,24 @@ func TestIdlePathLosesItsWindowButNotItsGoal(t *testing.T) {
 		f.round(f.rtt)
 	}
 	before := f.c.Window()
-	f.c.OnSent(f.now, f.pn, 0, pto)
+	f.c.OnSent(f.now, f.pn, 0, pto, 0)
 	f.now = f.now.Add(pto)
-	f.c.OnSent(f.now, f.pn+1, 0, pto)
+	f.c.OnSent(f.now, f.pn+1, 0, pto, 0)
 	if f.c.Window() != before {
 		t.Fatal("decayed within one PTO")
 	}
 	f.now = f.now.Add(2 * pto)
-	f.c.OnSent(f.now, f.pn+2, mds, pto)
+	f.c.OnSent(f.now, f.pn+2, mds, pto, 0)
 	if f.c.Window() != before {
 		t.Fatal("decayed though something was in flight")
 	}
 	f.now = f.now.Add(2*pto + 1)
-	f.c.OnSent(f.now, f.pn+3, 0, pto)
+	f.c.OnSent(f.now, f.pn+3, 0, pto, 0)
 	if got := f.c.Window(); got != before/4 || !f.c.InSlowStart() {
 		t.Fatalf("window %d after two idle PTO, want %d in slow start", got, before/4)
 	}
 	f.now = f.now.Add(time.Hour)
-	f.c.OnSent(f.now, f.pn+4, 0, pto)
+	f.c.OnSent(f.now, f.pn+4, 0, pto, 0)
 	if got := f.c.Window(); got != InitialWindow(mds) {
 		t.Errorf("window %d after an hour, want the initial one", got)
 	}
@@ -250,7 +250,7 @@ func TestCurveStartsAnewAfterIdleTime(t *testing.T) {
 	f.lose()
 	f.round(f.rtt)
 	f.now = f.now.Add(time.Minute)
-	f.c.OnSent(f.now, f.pn, 0, 200*ms)
+	f.c.OnSent(f.now, f.pn, 0, 200*ms, 0)
 	for f.c.InSlowStart() {
 		f.round(f.rtt)
 	}

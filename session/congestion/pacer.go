@@ -1,6 +1,7 @@
 package congestion
 
 import (
+	"math"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/clock"
@@ -10,75 +11,63 @@ const (
 	// unpacedRTT is the RTT below which pacing would cost more timers than it
 	// saves queue.
 	unpacedRTT = 2 * time.Millisecond
-	// burstTime is how much sending the bucket may save up, within
-	// InitialWindow and maxBurst.
+	// burstTime is how much sending the bucket may save up: what a timer that is
+	// late must be able to make good.
 	burstTime = 2 * time.Millisecond
-	maxBurst  = 64 << 10
-	// wakeTime is how much sending is worth a timer of its own.
+	minBurst  = 2 // datagrams
+	// wakeTime is how much sending is worth a timer of its own, up to maxBurst.
 	wakeTime = time.Millisecond
+	maxBurst = 64 << 10
 )
 
-// A Pacer spreads the congestion window over the round trip, a little faster
-// than the window asks for so that it never is what limits (RFC 9002 §7.7).
-// It is a bucket of bytes that refills at that rate. A burst as large as the
-// initial window is always saved up: the RFC allows it, and without it the
-// first message after a pause would wait for a rate that nobody measured. The
-// zero value is ready and full.
+// A Pacer spreads what may be sent over the round trip at the controller's rate.
+// It is a bucket of bytes that refills at that rate and holds a burst, so that
+// what is urgent never finds a long queue ahead. When nothing is in flight it
+// holds an initial window: RFC 9002 §7.7 allows that, and without it the first
+// message after a pause would wait for a rate that nobody measured. The zero
+// value is ready.
 type Pacer struct {
-	bytes   int // may be negative: probes are sent whatever it holds
-	at      clock.Time
-	started bool
+	bytes int // may be negative: probes are sent whatever it holds
+	at    clock.Time
 }
 
-// OnSent takes a frame out of the bucket.
-func (p *Pacer) OnSent(now clock.Time, size int, c *Controller, srtt time.Duration) {
-	p.bytes = p.level(now, c, srtt) - size
-	p.at, p.started = now, true
+// OnSent takes a frame out of the bucket. inFlight is without it.
+func (p *Pacer) OnSent(now clock.Time, size, inFlight int, c *Controller, srtt time.Duration) {
+	p.bytes = p.level(now, inFlight, c, c.Rate(srtt)) - size
+	p.at = now
 }
 
 // Until returns when a datagram of the largest size may be sent: now, or a
 // moment at which several may.
-func (p *Pacer) Until(now clock.Time, c *Controller, srtt time.Duration) clock.Time {
-	if srtt < unpacedRTT {
+func (p *Pacer) Until(now clock.Time, inFlight int, c *Controller, srtt time.Duration) clock.Time {
+	if c.unpaced(srtt) {
 		return now
 	}
-	level := p.level(now, c, srtt)
+	rate := c.Rate(srtt)
+	level := p.level(now, inFlight, c, rate)
 	if level >= c.mds {
 		return now
 	}
-	want := max(c.mds, min(perTime(wakeTime, c, srtt), burst(c, srtt)))
-	num, den := gain(c)
-	wait := mulDiv(uint64(want-level), den*uint64(srtt), num*uint64(c.window))
+	want := max(c.mds, min(perTime(wakeTime, rate), maxBurst))
+	wait := mulDiv(uint64(want-level), uint64(time.Second), max(rate, 1))
 	return now.Add(time.Duration(min(wait, uint64(srtt))) + 1)
 }
 
 // level is what the bucket holds. It is stored only when a frame is sent: else
 // asking often would round the refill away.
-func (p *Pacer) level(now clock.Time, c *Controller, srtt time.Duration) int {
-	full := burst(c, srtt)
-	if !p.started {
-		return full
+func (p *Pacer) level(now clock.Time, inFlight int, c *Controller, rate uint64) int {
+	full := max(perTime(burstTime, rate), minBurst*c.mds)
+	level := p.bytes
+	if level < full {
+		level = min(level+perTime(now.Sub(p.at), rate), full)
 	}
-	return min(p.bytes+perTime(now.Sub(p.at), c, srtt), full)
-}
-
-func burst(c *Controller, srtt time.Duration) int {
-	least := InitialWindow(c.mds)
-	return min(max(perTime(burstTime, c, srtt), least), max(maxBurst, least))
-}
-
-// gain is the rate over window/srtt, as a fraction. In slow start the window
-// doubles within the round trip, so the rate must.
-func gain(c *Controller) (num, den uint64) {
-	if c.InSlowStart() {
-		return 2, 1
+	if inFlight == 0 {
+		level = max(level, InitialWindow(c.mds))
 	}
-	return 5, 4
+	return level
 }
 
 // perTime is how many bytes the rate sends in d.
-func perTime(d time.Duration, c *Controller, srtt time.Duration) int {
-	num, den := gain(c)
-	n := mulDiv(uint64(max(d, 0)), num*uint64(c.window), den*uint64(max(srtt, 1)))
-	return int(min(n, MaxWindow))
+func perTime(d time.Duration, rate uint64) int {
+	return int(min(mulDiv(uint64(max(d, 0)), rate, uint64(time.Second)), math.MaxInt32))
 }

@@ -22,30 +22,47 @@ func TestRestIsLikeSilence(t *testing.T) {
 	} {
 		start := clock.Time(time.Second)
 		silent := func() (c Controller) {
-			c.Init(mds)
+			c.Init(CUBIC, mds)
 			c.window, c.ssthresh = tc.window, tc.ssthresh
 			c.sentAt, c.sentLast = start, 9
 			return c
 		}
 		c := silent()
-		if _, _, ok := c.Rest(start.Add(2*pto), pto); ok != (tc.window <= InitialWindow(mds)) {
+		if _, ok := c.Rest(start.Add(2*pto), pto); ok != (tc.window <= InitialWindow(mds)) {
 			t.Errorf("%s: at rest after two probe timeouts: %v", tc.name, ok)
 		}
 		c = silent()
 		later := start.Add(10 * pto)
-		window, ssthresh, ok := c.Rest(later, pto)
+		m, ok := c.Rest(later, pto)
 		if !ok {
 			t.Errorf("%s: not at rest", tc.name)
 			continue
 		}
 		var woken Controller
-		woken.Init(mds)
-		woken.Wake(window, min(ssthresh, 1<<31-1))
+		woken.Init(CUBIC, mds)
+		woken.Wake(m)
 		want := silent()
-		want.OnSent(later, 10, 0, pto)
-		woken.OnSent(later, 10, 0, pto)
+		want.OnSent(later, 10, 0, pto, 0)
+		woken.OnSent(later, 10, 0, pto, 0)
 		if woken.window != want.window || woken.ssthresh != want.ssthresh || woken.InSlowStart() != want.InSlowStart() {
 			t.Errorf("%s: window %d, threshold %d; want %d, %d", tc.name, woken.window, woken.ssthresh, want.window, want.ssthresh)
 		}
+	}
+}
+
+// BBR keeps its rate over a rest, and uses it at once.
+func TestRestKeepsTheRate(t *testing.T) {
+	p := newPipe(1_000_000, 50*ms)
+	p.run(3 * time.Second)
+	p.flying, p.fly = nil, 0
+	m, ok := p.c.Rest(p.now.Add(time.Minute), time.Second)
+	if !ok {
+		t.Fatal("not at rest")
+	}
+	woken := newPipe(p.rate, p.rtt)
+	woken.c.Wake(m)
+	woken.run(time.Second)
+	if woken.got < p.rate*8/10 || woken.queue > 20*ms {
+		t.Errorf("%d bytes in the first second, a queue of %v", woken.got, woken.queue)
 	}
 }

@@ -25,6 +25,7 @@ const (
 	blackHoleTime = time.Minute // until the search begins again
 	fineEnough    = 20          // bytes between what works and what may not
 	blackHole     = 3           // bursts of losses that large frames alone suffer
+	burstMax      = 32          // frames of a burst, if no large frame has arrived since the one before
 )
 
 // ethernet is the largest UDP payload over IPv4 on most paths; jumbo is that of
@@ -53,8 +54,10 @@ type Search struct {
 
 	burst      clock.Time // when the last losses were found
 	smallest   int        // of the frames lost then; 0 if they are of no concern
+	count      int32      // of them
 	failed     int32      // probes of the next size that were lost
 	suspicious int32      // bursts of only large losses, and no large frame acknowledged since
+	arrived    bool       // a large frame has, since the losses before the last
 	suspect    int        // the smallest frame in them
 }
 
@@ -128,7 +131,7 @@ func (s *Search) OnProbeAcked(now clock.Time, size int) {
 		return // from before a black hole
 	}
 	if size > s.size {
-		s.size, s.failed = size, 0
+		s.size, s.failed, s.arrived = size, 0, true
 		s.most = max(s.most, size)
 	}
 	s.finish(now)
@@ -159,6 +162,7 @@ func (s *Search) finish(now clock.Time) {
 func (s *Search) OnAcked(size int) {
 	if size >= min(s.suspect, max(s.smallest, s.base+1)) {
 		s.suspicious, s.suspect, s.smallest = 0, noSuspect, 0
+		s.arrived = true
 	}
 }
 
@@ -171,19 +175,23 @@ func (s *Search) OnSilence(now clock.Time) {
 }
 
 // OnLoss learns that a frame other than a probe was lost. Losses found at the
-// same moment are one burst. When the frames lost in several bursts were all
+// same moment are one burst, or several if they are many and no large frame has
+// arrived since the losses before: a sender that has a whole window of large
+// frames lost at each probe timeout should not need three. When the frames lost in several bursts were all
 // large, and none as large has arrived since, the path has come to carry less
 // than it did (RFC 8899 §4.3): Current falls back to the base.
 func (s *Search) OnLoss(now clock.Time, size int) {
-	if now == s.burst && s.smallest != 0 {
+	if now == s.burst && s.smallest != 0 && (s.arrived || s.count < burstMax) {
 		s.smallest = min(s.smallest, size)
+		s.count++
 		return
 	}
+	s.arrived = s.arrived && s.smallest == 0
 	if s.smallest > s.base {
 		s.suspicious++
 		s.suspect = min(s.suspect, s.smallest)
 	}
-	s.burst, s.smallest = now, size
+	s.burst, s.smallest, s.count = now, size, 1
 	if s.suspicious >= blackHole && s.size > s.base {
 		s.fallBack(now)
 	}

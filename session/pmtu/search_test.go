@@ -1,6 +1,7 @@
 package pmtu
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -154,10 +155,28 @@ func TestBlackHoleFallsBackToTheBase(t *testing.T) {
 	}
 }
 
+// A sender that fills its window with large frames between probe timeouts sees
+// few bursts, and long ones.
+func TestLongBurstsTellABlackHoleSooner(t *testing.T) {
+	r := newRoad(t, 1200, ethernet, ethernet)
+	r.search()
+	long := slices.Repeat([]int{1472}, 3*burstMax+1)
+	r.burst(long...)
+	r.s.OnAcked(1200)
+	if got := r.s.Current(); got != ethernet {
+		t.Fatalf("fell back to %d after one burst, which congestion may be", got)
+	}
+	r.burst(long...)
+	if got := r.s.Current(); got != 1200 {
+		t.Errorf("still %d after two", got)
+	}
+}
+
 func TestCongestionIsNoBlackHole(t *testing.T) {
 	for name, between := range map[string]func(r *road){
 		"small frames are lost too": func(r *road) { r.burst(1472, 100) },
 		"large frames arrive":       func(r *road) { r.burst(1472); r.s.OnAcked(1472) },
+		"of many one arrives":       func(r *road) { r.burst(slices.Repeat([]int{1472}, 3*burstMax+1)...); r.s.OnAcked(1472) },
 		"some large frames arrive":  func(r *road) { r.burst(1472); r.burst(1472); r.burst(1472); r.s.OnAcked(1472) },
 	} {
 		r := newRoad(t, 1200, ethernet, ethernet)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/congestion"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
@@ -35,7 +36,7 @@ func newRig(t testing.TB) *rig {
 
 func (g *rig) newPath() *Path {
 	p := new(Path)
-	p.Init(DefaultMDS)
+	p.Init(congestion.CUBIC, DefaultMDS)
 	return p
 }
 

@@ -76,7 +76,7 @@ func (p *Path) onLoss(now clock.Time, f *Sent) {
 	}
 	p.lossRate.lost()
 	open := p.cc.Undoable()
-	if p.cc.OnLoss(now, f.At) {
+	if p.cc.OnLoss(now, f.At, f.Size) {
 		if !open {
 			p.episode = episode{id: p.episode.id + 1}
 		}

@@ -113,6 +113,7 @@ func (s *State) sampleRTT(now clock.Time, a *wire.Ack, r *Result) {
 	delay := time.Duration(a.Delay) * time.Microsecond
 	f.Path.RTT.Update(now.Sub(f.At), delay, s.maxAckDelay)
 	f.Path.ack.sample = f.Path.RTT.Latest()
+	f.Path.ack.delay = min(delay, s.maxAckDelay)
 }
 
 // learnReordering notes how far each path has come, and adapts those that took
@@ -130,8 +131,14 @@ func (s *State) learnReordering(r *Result) {
 // was sent before a reduction must not count.
 func (s *State) grow(now clock.Time, r *Result) {
 	for _, f := range r.Acked {
-		if f.state == acked {
+		switch {
+		case f.Flags&Copied != 0 && f.state == acked:
 			f.Path.cc.Credit(f.At, f.Size)
+		case f.state == acked:
+			f.Path.cc.Credit(f.At, f.Size)
+			f.Path.sampler.OnDelivered(now, f.At, f.Size, f.stamp)
+		case f.Flags&Copied == 0:
+			f.Path.sampler.OnLate(f.Size)
 		}
 	}
 	for _, p := range s.paths {
@@ -144,7 +151,10 @@ func (s *State) grow(now clock.Time, r *Result) {
 		p.cc.OnAck(now, congestion.Ack{
 			Largest:  p.ack.largest,
 			InFlight: p.ack.before,
+			Left:     p.inFlight,
 			Sample:   p.ack.sample,
+			Delay:    p.ack.delay,
+			Rate:     p.sampler.Take(p.RTT.Min()),
 			Smoothed: p.RTT.Smoothed(),
 		})
 	}

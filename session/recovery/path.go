@@ -30,6 +30,7 @@ type Path struct {
 
 	cc          congestion.Controller
 	pacer       congestion.Pacer
+	sampler     congestion.Sampler
 	inFlight    int  // bytes
 	urgent      int  // bytes of these in frames flagged Urgent
 	outstanding int  // frames
@@ -65,6 +66,7 @@ type ackSum struct {
 	largest uint64
 	before  int           // bytes in flight before it
 	sample  time.Duration // 0 if it gives none
+	delay   time.Duration // how long the peer held it back
 }
 
 // lossSum is what one loss detection says about the path.
@@ -76,10 +78,10 @@ type lossSum struct {
 }
 
 // Init prepares a path that nothing is known about.
-func (p *Path) Init(mds int) {
+func (p *Path) Init(a congestion.Algorithm, mds int) {
 	*p = Path{lossTime: clock.Never}
 	p.RTT.init()
-	p.cc.Init(mds)
+	p.cc.Init(a, mds)
 }
 
 // SetMDS sets the largest datagram size that the path is known to carry.
@@ -91,6 +93,11 @@ func (p *Path) Window() int { return p.cc.Window() }
 // InFlight returns the bytes that count against the congestion window.
 func (p *Path) InFlight() int { return p.inFlight }
 
+// OnLimited learns that the application has nothing to send although window and
+// pacer would let it: what the path delivers now says nothing about the most
+// that it can.
+func (p *Path) OnLimited() { p.sampler.OnLimited(p.inFlight) }
+
 // PTOCount returns how many probe timeouts passed since anything was last
 // acknowledged on the path.
 func (p *Path) PTOCount() int { return p.ptoCount }
@@ -100,8 +107,9 @@ func (p *Path) PTOCount() int { return p.ptoCount }
 func (p *Path) ResetPTO() { p.ptoCount = 0 }
 
 func (p *Path) onSent(f *Sent, maxAckDelay time.Duration) {
-	p.cc.OnSent(f.At, f.PN, p.inFlight, p.RTT.PTO(maxAckDelay))
-	p.pacer.OnSent(f.At, f.Size, &p.cc, p.RTT.Smoothed())
+	p.cc.OnSent(f.At, f.PN, p.inFlight, p.RTT.PTO(maxAckDelay), p.RTT.Min())
+	p.pacer.OnSent(f.At, f.Size, p.inFlight, &p.cc, p.RTT.Smoothed())
+	f.stamp = p.sampler.OnSent(f.At, p.inFlight)
 	if p.RTT.HasSample() {
 		f.Flags |= afterSample
 	}

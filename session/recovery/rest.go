@@ -1,18 +1,17 @@
 package recovery
 
 import (
-	"math"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/congestion"
 )
 
 // A Memory is what outlasts a long silence of what is known about a path.
 type Memory struct {
 	RTT        RTT
 	reordering reordering
-	window     int32
-	ssthresh   int32 // the largest number if there is none
+	cc         congestion.Memory
 }
 
 // Rest returns what is to be remembered of a path that carries nothing, and lets
@@ -22,13 +21,14 @@ func (p *Path) Rest(now clock.Time, maxAckDelay time.Duration) (m Memory, ok boo
 	if p.outstanding > 0 || p.ptoCount > 0 {
 		return m, false
 	}
-	window, ssthresh, ok := p.cc.Rest(now, p.RTT.PTO(maxAckDelay))
-	return Memory{p.RTT, p.reordering, int32(window), int32(min(ssthresh, math.MaxInt32))}, ok
+	cc, ok := p.cc.Rest(now, p.RTT.PTO(maxAckDelay))
+	return Memory{p.RTT, p.reordering, cc}, ok
 }
 
-// Wake prepares a path of which m is remembered; mds is as in SetMDS.
-func (p *Path) Wake(m *Memory, mds int) {
-	p.Init(mds)
+// Wake prepares a path of which m is remembered; a and mds are as in Init and
+// SetMDS.
+func (p *Path) Wake(m *Memory, a congestion.Algorithm, mds int) {
+	p.Init(a, mds)
 	p.RTT, p.reordering = m.RTT, m.reordering
-	p.cc.Wake(int(m.window), int(m.ssthresh))
+	p.cc.Wake(m.cc)
 }

@@ -1,6 +1,9 @@
 package recovery
 
-import "github.com/seed-67dce94e/holdfast/session/clock"
+import (
+	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/congestion"
+)
 
 // Flags say how a sent frame is treated.
 type Flags uint8
@@ -35,6 +38,7 @@ type Sent struct {
 	state   fate
 	episode uint32 // of Path when the frame was lost
 	ordinal uint64 // counts the frames of Path
+	stamp   congestion.Stamp
 
 	next, prev int32 // in the log; next is also the chain of free slots
 }

@@ -133,7 +133,7 @@ func (s *State) CanExceed(p *Path, size int) bool {
 
 // PaceUntil returns when the pacer lets the path send: now, or later.
 func (s *State) PaceUntil(now clock.Time, p *Path) clock.Time {
-	return p.pacer.Until(now, &p.cc, p.RTT.Smoothed())
+	return p.pacer.Until(now, p.inFlight, &p.cc, p.RTT.Smoothed())
 }
 
 // LargestAcked returns the largest number that the peer has acknowledged.

@@ -1,0 +1,610 @@
+package congestion
+
+import (
+	"math"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/clock"
+)
+
+// Constants of draft-ietf-ccwg-bbr-04, as 256ths where they are fractions.
+const (
+	one          = 256
+	gainDown     = 231 // 0.9
+	gainUp       = 320 // 1.25
+	gainHold     = 192
+	gainDrain    = 128 // 0.5: what a start that triples leaves behind is a whole BDP
+	gainMargin   = 253 // of what is measured, so that a queue drains that errors have built (§5.6.2)
+	cwndGain     = 2 * one
+	cwndGainUp   = 576 // 2.25
+	headroom     = 218 // 0.85 of what was too much
+	beta         = 179 // 0.7
+	lossThresh   = 50  // 1/50: 2 % lost in a round trip is too much
+	plateau      = 320 // growth by less than 1.25 in a round trip is none
+	plateauTurns = 3
+
+	probeRTTEvery = 5 * time.Second
+	probeRTTTime  = 200 * time.Millisecond
+	probeRTTGain  = one / 2
+	probeWait     = 2 * time.Second // and up to a second more
+	probeRounds   = 63              // as often as Reno would need to regain what a loss takes
+)
+
+// Constants of this implementation (SPEC §5.2).
+const (
+	// startupGrowth is how much more than what was acknowledged is sent in
+	// Startup.
+	startupGrowth = 3
+	// startupRate lets the first round trip begin with more than the initial
+	// window if it is long: what this many bytes a second send in it.
+	startupRate    = 250_000
+	startupMax     = 40 // datagrams
+	shortRTT       = time.Millisecond
+	upQueue        = 12 * time.Millisecond // what the first round trip of probing may queue
+	queueMin       = 4 * time.Millisecond  // RTT_THRESH of RFC 9406 §4.3
+	queueMax       = 16 * time.Millisecond
+	queueSamples   = 8
+	drainTurns     = 4    // in which Down has drained what Up had queued
+	probeRoundsMin = 12   // where few datagrams fill the path
+	baselineMemory = 1000 // datagrams
+	baselineMax    = one / 4
+)
+
+const (
+	noBound   = math.MaxInt
+	noRate    = math.MaxUint64
+	noRTTYet  = time.Duration(math.MaxInt64)
+	pipeFloor = 4 // datagrams
+)
+
+// A phase is a state of BBR (§5.1.1), ProbeBW being four.
+//
+//	startup -> hold -> drain -> down -> cruise -> refill -> up
+//	               \            ^                            |
+//	                <- jitter   +----------------------------+
+//
+// probeRTT may come at any time after drain and leads back to down.
+type phase uint8
+
+const (
+	startup phase = iota
+	hold          // a round trip at what was measured: is the queue real?
+	drain
+	down
+	cruise
+	refill
+	up
+	probeRTT
+)
+
+// bounds are what losses have taught, and what a spurious loss gives back.
+type bounds struct {
+	long      int    // inflight_longterm: what was in flight when it was too much
+	short     int    // inflight_shortterm, until the next probing
+	shortRate uint64 // bw_shortterm
+}
+
+// bbr is the model of a path and what follows from it. Rates are in bytes a
+// second.
+type bbr struct {
+	phase  phase
+	filled bool // full_bw_reached
+	mds    int
+	window int
+	gain   int // of pacing
+
+	rates  [2]uint64 // the most delivered in the last cycle of probing, and in this
+	minRTT time.Duration
+	fresh  clock.Time // when the RTT was last seen to be about that
+	high   int        // samples in a row that show a queue
+	bounds
+	undo bounds
+
+	turn turn // the round trip that goes on
+
+	best    uint64 // full_bw
+	stale   int    // full_bw_count
+	atPeak  bool   // full_bw_now
+	rounds  int    // of the phase
+	since   clock.Time
+	steep   bool          // probing has found no queue yet and goes faster
+	crowded bool          // the queue stays when this flow cruises: others fill it
+	usual   time.Duration // mean RTT when it cruises; 0 if not known
+
+	cycle      clock.Time // when down began
+	cycleTurns int
+	wait       time.Duration
+	stopping   bool // acknowledgements still tell of the last probing
+
+	lost, seen int // bytes, of round trips without a queue: the loss that has other causes
+
+	saved     int        // window before probeRTT
+	probeDone clock.Time // 0 until little enough is in flight
+
+	aggregated [2]int // most bytes acknowledged beyond the rate
+	burstAt    clock.Time
+	burst      int
+	aggTurns   int
+}
+
+// A turn is a packet-timed round trip (§5.5.1).
+type turn struct {
+	end       uint64 // of delivery, when what was in flight at its start has been
+	delivered int
+	lost      int
+	rate      uint64 // most in it: bw_latest
+	most      int    // inflight_latest
+	samples   int
+	least     time.Duration
+	sum       time.Duration
+	began     uint64
+	limited   bool
+}
+
+func (t *turn) mean() time.Duration { return t.sum / time.Duration(max(t.samples, 1)) }
+
+func (b *bbr) init(mds int) {
+	*b = bbr{
+		mds: mds, window: InitialWindow(mds), gain: one,
+		minRTT: noRTTYet, bounds: bounds{noBound, noBound, noRate},
+		turn: turn{least: noRTTYet},
+	}
+}
+
+func (b *bbr) setMDS(mds int) {
+	b.mds = mds
+	if b.phase != startup {
+		b.window = b.floored(b.window)
+	}
+}
+
+// rate is what the path is taken to carry.
+func (b *bbr) rate() uint64 { return min(max(b.rates[0], b.rates[1]), b.shortRate) }
+
+// sendRate is how fast to send so that rate arrives. Where loss has other causes
+// than a queue, what is lost has to be sent on top. It falls short of that by an
+// eighth: should the loss be a policer's after all, it dies down.
+func (b *bbr) sendRate() uint64 {
+	p := uint64(b.baseline()) * 7 / 8
+	return mulDiv(b.rate(), one, one-p)
+}
+
+// baseline is the share of losses, in 256ths, that there are without a queue.
+func (b *bbr) baseline() int {
+	return min(b.lost*one/max(b.seen, 50*b.mds), baselineMax)
+}
+
+// pace returns the pacing rate (§5.6.2).
+func (b *bbr) pace(srtt time.Duration) uint64 {
+	rtt := max(min(b.minRTT, srtt), 1)
+	if b.phase == startup {
+		// Enough for the window to grow by startupGrowth in a round trip.
+		return mulDiv(2*uint64(b.window), uint64(time.Second), uint64(rtt))
+	}
+	rate := mulDiv(b.sendRate(), uint64(b.gain)*gainMargin, one*one)
+	return max(rate, mulDiv(uint64(b.mds), uint64(time.Second), uint64(rtt)))
+}
+
+// inflight is gain times the bandwidth-delay product (§5.6.4.2).
+func (b *bbr) inflight(gain int) int {
+	if b.minRTT == noRTTYet {
+		return InitialWindow(b.mds)
+	}
+	rtt := max(b.minRTT, shortRTT)
+	n := mulDiv(b.sendRate(), uint64(rtt), uint64(time.Second))
+	return int(min(n, MaxWindow)) * gain / one
+}
+
+// floored is n, or as many bytes as keep acknowledgements coming.
+func (b *bbr) floored(n int) int { return max(n, pipeFloor*b.mds) }
+
+// queueThresh is how much more delay than the least is taken for a queue.
+func (b *bbr) queueThresh() time.Duration {
+	return max(b.noise(), min(b.minRTT/8, queueMax))
+}
+
+// noise is what the RTT varies by without a queue to speak of: the peer
+// acknowledges every second datagram.
+func (b *bbr) noise() time.Duration {
+	r := b.rate()
+	if !b.filled || r == 0 {
+		return queueMin
+	}
+	return max(queueMin, time.Duration(min(mulDiv(2*uint64(b.mds), uint64(time.Second), r), uint64(time.Second))))
+}
+
+// swelling reports whether probing has made a queue. It compares means, so that
+// jitter does not look like one.
+func (b *bbr) swelling() bool {
+	return b.turn.samples >= queueSamples && b.turn.mean() > max(b.usual, b.minRTT)+b.noise()
+}
+
+func (b *bbr) onRestart(now clock.Time) {
+	b.burst, b.burstAt = 0, now
+	if b.phase == probeRTT {
+		b.checkProbeRTT(now, 0)
+	}
+}
+
+// onRTT learns the RTT that was measured before anything was sent, by a handshake
+// or a challenge.
+func (b *bbr) onRTT(now clock.Time, rtt time.Duration) {
+	b.minRTT, b.fresh = rtt, now
+	if b.phase == startup {
+		n := int(mulDiv(startupRate, uint64(rtt), uint64(time.Second)))
+		b.window = max(b.window, min(n, startupMax*b.mds))
+	}
+}
+
+func (b *bbr) onLoss(size int) { b.turn.lost += size }
+
+func (b *bbr) undoBounds() bool {
+	before := b.bounds
+	b.long = max(b.long, b.undo.long)
+	b.short = max(b.short, b.undo.short)
+	b.shortRate = max(b.shortRate, b.undo.shortRate)
+	b.stale = 0
+	return b.bounds != before
+}
+
+// onAck updates the model and then what follows from it (§5.2.3).
+func (b *bbr) onAck(now clock.Time, a Ack) {
+	b.learnRTT(now, a)
+	s := a.Rate
+	t := &b.turn
+	t.delivered += s.Acked
+	if s.Rate > 0 {
+		t.rate = max(t.rate, s.Rate)
+		t.most = max(t.most, s.Bytes)
+		if !s.Limited || s.Rate >= max(b.rates[0], b.rates[1]) {
+			b.rates[1] = max(b.rates[1], s.Rate)
+		}
+	}
+	t.limited = t.limited || s.Limited
+	b.aggregate(now, s)
+	if s.prior >= t.end && s.Acked > 0 {
+		b.endTurn(now, a)
+	}
+	b.step(now, a)
+	b.setWindow(a)
+}
+
+// learnRTT keeps the least RTT. It is fresh as long as the RTT comes near to it:
+// then the path is seen without a queue, and nothing need be done for that.
+func (b *bbr) learnRTT(now clock.Time, a Ack) {
+	if a.Sample == 0 {
+		return
+	}
+	rtt := a.Sample
+	if rtt < b.minRTT || rtt <= b.minRTT+b.minRTT/32 {
+		b.minRTT = min(b.minRTT, rtt)
+		b.fresh = now
+	}
+	t := &b.turn
+	t.samples++
+	if rtt-a.Delay >= b.minRTT {
+		rtt -= a.Delay
+	}
+	t.least = min(t.least, rtt)
+	t.sum += rtt
+	if b.high++; rtt <= b.minRTT+b.queueThresh() {
+		b.high = 0
+	}
+}
+
+// aggregate measures how much more is acknowledged at once than the rate
+// accounts for (§5.5.9).
+func (b *bbr) aggregate(now clock.Time, s Sample) {
+	if !b.filled {
+		b.burst, b.burstAt = 0, now
+		return
+	}
+	expected := int(min(mulDiv(b.rate(), uint64(now.Sub(b.burstAt)), uint64(time.Second)), MaxWindow))
+	if b.burst <= expected {
+		b.burst, b.burstAt, expected = 0, now, 0
+	}
+	b.burst = min(b.burst+s.Acked, MaxWindow)
+	extra := min(b.burst-expected, b.window)
+	b.aggregated[1] = max(b.aggregated[1], extra)
+}
+
+// endTurn draws the conclusions of a round trip and begins the next.
+func (b *bbr) endTurn(now clock.Time, a Ack) {
+	t := b.turn
+	b.rounds++
+	b.cycleTurns++
+	if b.aggTurns++; b.aggTurns >= 5 {
+		b.aggTurns = 0
+		b.aggregated[0], b.aggregated[1] = b.aggregated[1], 0
+	}
+	queued := b.queued(&t)
+	congested := b.congested(&t) && (queued || b.filled) // Startup has yet to learn what is usual
+	if !queued && b.phase != up && b.phase != probeRTT {
+		b.learnBaseline(&t)
+	}
+	b.checkPlateau(&t)
+	if b.stopping && !a.Rate.Limited && b.rounds > 0 {
+		b.stopping = false
+		if b.rates[1] > 0 {
+			b.rates[0], b.rates[1] = b.rates[1], 0
+		}
+	}
+	switch b.phase {
+	case startup:
+		if congested {
+			b.fill(now)
+		}
+	case down, cruise:
+		// What this flow has queued is gone by now.
+		if t.samples > 0 && (b.phase == cruise || b.rounds >= drainTurns) {
+			b.crowded = t.least > b.minRTT+b.queueThresh()
+			if b.usual == 0 {
+				b.usual = t.mean()
+			}
+			b.usual += (t.mean() - b.usual) / 4
+		}
+	}
+	if congested {
+		b.onCongestion(now, &t)
+	}
+	b.turn = turn{end: a.Rate.total, least: noRTTYet}
+}
+
+// queued reports whether the round trip has seen a queue.
+func (b *bbr) queued(t *turn) bool {
+	return t.samples > 0 && t.mean() > b.minRTT+b.queueThresh()
+}
+
+// learnBaseline counts the losses of a round trip without a queue.
+func (b *bbr) learnBaseline(t *turn) {
+	b.lost += t.lost
+	b.seen += t.lost + t.delivered
+	if b.seen > baselineMemory*b.mds {
+		b.lost /= 2
+		b.seen /= 2
+	}
+}
+
+// congested reports whether more was lost than 2 % and what is usual, by more
+// than chance explains: two standard deviations, and one datagram.
+func (b *bbr) congested(t *turn) bool {
+	if t.lost == 0 {
+		return false
+	}
+	all := t.lost + t.delivered
+	usual := b.baseline() * all / one
+	chance := 2 * int(sqrt(uint64(usual/b.mds)))
+	if b.crowded && b.queued(t) {
+		return t.lost > usual+chance*b.mds
+	}
+	return t.lost > all/lossThresh+usual+(chance+1)*b.mds
+}
+
+// checkPlateau looks whether the rate still grows (§5.3.1.2).
+func (b *bbr) checkPlateau(t *turn) {
+	if t.limited || b.atPeak || b.phase != startup && b.phase != up {
+		return
+	}
+	if t.rate >= b.best/one*plateau {
+		b.best, b.stale = t.rate, 0
+		return
+	}
+	b.stale++
+	b.atPeak = b.stale >= plateauTurns
+}
+
+func (b *bbr) resetPlateau() { b.best, b.stale, b.atPeak = 0, 0, false }
+
+// onCongestion lowers the bounds (§5.5.10).
+func (b *bbr) onCongestion(now clock.Time, t *turn) {
+	switch b.phase {
+	case up, refill:
+		b.long = b.floored(max(t.most, b.target()*beta/one))
+		b.beginDown(now)
+	case startup, hold, drain:
+		b.long = max(b.inflight(one), t.most)
+	default:
+		if b.shortRate == noRate {
+			b.shortRate = b.rate()
+		}
+		if b.short == noBound {
+			b.short = b.window
+		}
+		b.shortRate = max(t.rate, b.shortRate/one*beta)
+		b.short = b.floored(max(t.most, b.short*beta/one))
+	}
+}
+
+func (b *bbr) target() int { return min(b.inflight(one), b.window) }
+
+func (b *bbr) enter(now clock.Time, p phase) {
+	b.phase, b.since, b.rounds = p, now, 0
+	switch p {
+	case startup, cruise, refill, probeRTT:
+		b.gain = one
+	case hold:
+		b.gain = gainHold
+	case drain:
+		b.gain = gainDrain
+	case down:
+		b.gain = gainDown
+	case up:
+		b.steep = b.crowded
+		b.gain = gainUp
+		if !b.steep {
+			b.gain = one + min(gainUp-one, int(upQueue*one/max(b.minRTT, 1)))
+		}
+	}
+}
+
+// fill ends Startup: the pipe is full.
+func (b *bbr) fill(now clock.Time) {
+	if !b.filled {
+		b.filled = true
+		b.enter(now, drain)
+	}
+}
+
+func (b *bbr) beginDown(now clock.Time) {
+	b.stopping = b.phase == up
+	b.cycle, b.cycleTurns = now, 0
+	b.wait = probeWait + time.Duration(shuffle(uint64(now))%uint64(time.Second))
+	b.enter(now, down)
+}
+
+// shuffle spreads the bits of a number (SplitMix64).
+func shuffle(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// step moves on from phase to phase.
+func (b *bbr) step(now clock.Time, a Ack) {
+	switch b.phase {
+	case startup:
+		if b.atPeak {
+			b.fill(now)
+		} else if b.high >= queueSamples {
+			b.enter(now, hold)
+		}
+	case hold:
+		if b.high == 0 {
+			b.enter(now, startup) // it was jitter
+		} else if now.Sub(b.since) > b.minRTT {
+			b.fill(now)
+		}
+	case drain:
+		if a.Left <= b.floored(b.inflight(one)) {
+			b.beginDown(now)
+			b.enter(now, cruise)
+		}
+	case down:
+		if b.timeToProbe(now) {
+			b.refill(now)
+		} else if a.Left <= b.floored(min(b.inflight(one), b.roomy())) {
+			b.enter(now, cruise)
+		}
+	case cruise:
+		if b.timeToProbe(now) {
+			b.refill(now)
+		}
+	case refill:
+		if b.rounds > 0 {
+			b.resetPlateau()
+			b.best = b.rate()
+			b.enter(now, up)
+		}
+	case up:
+		b.climb(now, a)
+	case probeRTT:
+		b.checkProbeRTT(now, a.Left)
+		return
+	}
+	if b.filled && now.Sub(b.fresh) > probeRTTEvery && b.phase != drain {
+		b.saved = b.window
+		b.probeDone = 0
+		b.enter(now, probeRTT)
+	}
+}
+
+func (b *bbr) timeToProbe(now clock.Time) bool {
+	rounds := max(min(b.inflight(one)/b.mds, probeRounds), probeRoundsMin)
+	return now.Sub(b.cycle) >= b.wait || b.cycleTurns >= rounds
+}
+
+func (b *bbr) refill(now clock.Time) {
+	b.short, b.shortRate = noBound, noRate
+	b.enter(now, refill)
+}
+
+// climb goes on probing until the rate does not grow, a queue that was not there
+// shows, or as much is in flight as was once too much.
+func (b *bbr) climb(now clock.Time, a Ack) {
+	if a.InFlight+b.mds >= b.long && b.window >= b.long {
+		b.long = min(b.long+a.Rate.Acked, MaxWindow) // it carries more now
+		b.stale = 0                                  // that the rate does not grow is the bound's doing
+	}
+	switch {
+	case b.atPeak,
+		!b.crowded && b.rounds > 0 && b.swelling(),
+		b.crowded && b.rounds > 0 && a.InFlight >= b.inflight(gainUp)+2*b.mds:
+		b.beginDown(now)
+	case !b.steep && b.rounds > 1:
+		b.steep, b.gain = true, gainUp
+	}
+}
+
+// checkProbeRTT keeps little in flight for a while and a round trip (§5.3.4).
+func (b *bbr) checkProbeRTT(now clock.Time, left int) {
+	switch {
+	case b.probeDone == 0:
+		if left <= b.probeRTTWindow() {
+			b.probeDone = now.Add(probeRTTTime)
+			b.rounds = 0
+			b.minRTT = noRTTYet
+			if b.turn.samples > 0 {
+				b.minRTT = b.turn.least
+			}
+		}
+	case now >= b.probeDone && b.rounds > 0:
+		b.fresh = now
+		b.window = max(b.window, b.saved)
+		b.short, b.shortRate = noBound, noRate
+		b.beginDown(now)
+		b.enter(now, cruise)
+	}
+}
+
+func (b *bbr) probeRTTWindow() int { return b.floored(b.inflight(probeRTTGain)) }
+
+// roomy is what leaves room for others below what was too much.
+func (b *bbr) roomy() int {
+	if b.long == noBound {
+		return noBound
+	}
+	return b.floored(b.long / one * headroom)
+}
+
+// setWindow lets the window grow by what was acknowledged, up to what the model
+// asks for (§5.6.4.6).
+func (b *bbr) setWindow(a Ack) {
+	gain := cwndGain
+	if b.phase == up {
+		gain = cwndGainUp
+	}
+	most := b.inflight(gain) + max(b.aggregated[0], b.aggregated[1])
+	quantum := int(min(b.pace(a.Smoothed)/1000, maxBurst))
+	most = b.floored(max(most, 3*quantum))
+	switch {
+	case b.filled:
+		b.window = min(b.window+a.Rate.Acked, most)
+	case b.phase == startup && 2*a.InFlight >= b.window:
+		b.window += (startupGrowth - 1) * a.Rate.Acked
+	}
+	b.window = b.floored(b.window)
+	bound := noBound
+	switch b.phase {
+	case startup, hold, drain:
+	case probeRTT:
+		bound = b.probeRTTWindow()
+	case cruise:
+		bound = b.roomy()
+	default:
+		bound = b.long
+	}
+	bound = min(bound, b.short)
+	b.window = min(b.window, b.floored(bound), MaxWindow)
+}
+
+// sqrt returns the integer square root, by Newton's method.
+func sqrt(n uint64) uint64 {
+	if n < 2 {
+		return n
+	}
+	x := n
+	for y := (x + 1) / 2; y < x; y = (x + n/x) / 2 {
+		x = y
+	}
+	return x
+}

@@ -1,0 +1,262 @@
+package congestion
+
+import (
+	"testing"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/clock"
+)
+
+// A pipe delivers at a rate what a controller sends, one datagram after the
+// other, and acknowledges each after a round trip: a path with an endless queue.
+type pipe struct {
+	c       Controller
+	s       Sampler
+	p       Pacer
+	now     clock.Time
+	rate    int // bytes a second
+	rtt     time.Duration
+	free    clock.Time // when the last datagram has passed
+	flying  []datagram
+	fly     int // bytes
+	pn      uint64
+	lose    func(pn uint64) bool
+	limited bool
+	got     int
+	queue   time.Duration // longest since it was last reset
+}
+
+type datagram struct {
+	pn         uint64
+	sent, back clock.Time
+	stamp      Stamp
+	lost       bool
+}
+
+func newPipe(rate int, rtt time.Duration) *pipe {
+	p := &pipe{now: clock.Time(time.Hour), rate: rate, rtt: rtt, lose: func(uint64) bool { return false }}
+	p.free = p.now
+	p.c.Init(BBR, mds)
+	return p
+}
+
+func (p *pipe) send() {
+	p.c.OnSent(p.now, p.pn, p.fly, time.Second, p.rtt)
+	p.p.OnSent(p.now, mds, p.fly, &p.c, p.rtt)
+	d := datagram{pn: p.pn, sent: p.now, stamp: p.s.OnSent(p.now, p.fly), lost: p.lose(p.pn)}
+	if !d.lost {
+		p.free = max(p.free, p.now).Add(time.Duration(mds) * time.Second / time.Duration(p.rate))
+		p.queue = max(p.queue, p.free.Sub(p.now))
+	}
+	d.back = max(p.free, p.now).Add(p.rtt)
+	p.flying = append(p.flying, d)
+	p.fly += mds
+	p.pn++
+}
+
+// run keeps the window full for a while, or sends one datagram each 20 ms.
+func (p *pipe) run(d time.Duration) {
+	end := p.now.Add(d)
+	tick := p.now
+	for p.now < end {
+		next := end
+		if p.limited {
+			if p.now >= tick {
+				p.send()
+				p.s.OnLimited(p.fly)
+				tick = tick.Add(20 * ms)
+			}
+			next = min(next, tick)
+		} else {
+			for p.fly+mds <= p.c.Window() {
+				if at := p.p.Until(p.now, p.fly, &p.c, p.rtt); at > p.now {
+					next = min(next, at)
+					break
+				}
+				p.send()
+			}
+		}
+		if len(p.flying) > 0 {
+			next = min(next, p.flying[0].back)
+		}
+		p.now = max(p.now, next)
+		for len(p.flying) > 0 && p.flying[0].back <= p.now {
+			p.settle()
+		}
+	}
+}
+
+func (p *pipe) settle() {
+	d := p.flying[0]
+	p.flying = p.flying[1:]
+	before := p.fly
+	p.fly -= mds
+	if d.lost {
+		p.c.OnLoss(p.now, d.sent, mds)
+		return
+	}
+	p.got += mds
+	p.s.OnDelivered(p.now, d.sent, mds, d.stamp)
+	p.c.OnAck(p.now, Ack{Largest: d.pn, InFlight: before, Left: p.fly, Sample: p.now.Sub(d.sent), Smoothed: p.rtt, Rate: p.s.Take(p.rtt)})
+}
+
+func near(got, want, percent int) bool {
+	return got >= want-want*percent/100 && got <= want+want*percent/100
+}
+
+func TestModelFindsRateAndRoundTrip(t *testing.T) {
+	for _, rate := range []int{50_000, 1_000_000, 20_000_000} {
+		for _, rtt := range []time.Duration{5 * ms, 50 * ms, 300 * ms} {
+			p := newPipe(rate, rtt)
+			p.run(20*rtt + 2*time.Second)
+			b := &p.c.bbr
+			if !near(int(b.rate()), rate, 3) || b.minRTT < rtt || b.minRTT > rtt+rtt/10+2*mds*time.Second/time.Duration(rate) {
+				t.Errorf("%d bytes/s, RTT %v: the model says %d, %v", rate, rtt, b.rate(), b.minRTT)
+			}
+			if b.phase < down || b.phase > probeRTT {
+				t.Errorf("%d bytes/s, RTT %v: phase %d", rate, rtt, b.phase)
+			}
+		}
+	}
+}
+
+// §5.1: Startup, Drain and the cycle of ProbeBW, in their order.
+func TestPhasesFollowEachOther(t *testing.T) {
+	p := newPipe(1_000_000, 50*ms)
+	var seen []phase
+	for range 6000 {
+		p.run(ms)
+		if n := len(seen); n == 0 || seen[n-1] != p.c.bbr.phase {
+			seen = append(seen, p.c.bbr.phase)
+		}
+	}
+	want := []phase{startup, hold, drain, cruise, refill, up, down, cruise, refill, up, down, cruise}
+	for i, w := range want {
+		if i >= len(seen) || seen[i] != w {
+			t.Fatalf("phases %v, want %v", seen, want)
+		}
+	}
+}
+
+func TestRateFollowsThePath(t *testing.T) {
+	p := newPipe(1_000_000, 40*ms)
+	p.run(3 * time.Second)
+	for _, rate := range []int{4_000_000, 500_000} {
+		p.rate = rate
+		p.run(15 * time.Second)
+		if got := int(p.c.bbr.rate()); !near(got, rate, 5) {
+			t.Errorf("%d bytes/s after the path has come to carry %d", got, rate)
+		}
+	}
+}
+
+// §4.5: a flow that the application limits says nothing about the path.
+func TestLimitedSamplesNeverLowerTheRate(t *testing.T) {
+	p := newPipe(1_000_000, 40*ms)
+	p.run(3 * time.Second)
+	before := p.c.bbr.rate()
+	p.limited = true
+	p.run(2 * time.Minute)
+	if got := p.c.bbr.rate(); got < before {
+		t.Errorf("the rate fell from %d to %d", before, got)
+	}
+	if got := p.c.Rate(p.rtt); got < before*8/10 || got > before*13/10 {
+		t.Errorf("paced at %d, the path carries %d", got, before)
+	}
+	p.limited = false
+	p.got, p.queue = 0, 0
+	p.run(time.Second)
+	if p.got < p.rate*9/10 || p.queue > 40*ms {
+		t.Errorf("%d bytes in the first second of bulk again, a queue of %v", p.got, p.queue)
+	}
+}
+
+// The queue is drained after Startup, and probing fills it only a little.
+func TestQueueStaysShort(t *testing.T) {
+	for _, rtt := range []time.Duration{20 * ms, 50 * ms, 200 * ms} {
+		p := newPipe(2_000_000, rtt)
+		p.run(3 * time.Second)
+		p.queue = 0
+		p.run(20 * time.Second)
+		if p.queue > 35*ms {
+			t.Errorf("RTT %v: a queue of %v", rtt, p.queue)
+		}
+	}
+}
+
+// Losses that do not come of a queue take a part of the rate and no more.
+func TestUsualLossIsNoCongestion(t *testing.T) {
+	for _, every := range []uint64{100, 20, 10} {
+		p := newPipe(1_000_000, 50*ms)
+		p.lose = func(pn uint64) bool { return shuffle(pn+1)%every == 0 }
+		p.run(3 * time.Second)
+		p.got = 0
+		p.run(10 * time.Second)
+		if p.got < 10*p.rate*92/100 {
+			t.Errorf("one of %d lost: %d%% of the rate", every, p.got/(p.rate/10))
+		}
+	}
+}
+
+func TestUsualLossIsBounded(t *testing.T) {
+	p := newPipe(1_000_000, 50*ms)
+	p.run(time.Second)
+	p.lose = func(pn uint64) bool { return pn%2 == 0 }
+	p.run(20 * time.Second)
+	if got := p.c.bbr.baseline(); got > baselineMax {
+		t.Errorf("%d/256 of losses are taken for usual", got)
+	}
+	if got := int(p.c.Rate(p.rtt)); got > 2*p.rate {
+		t.Errorf("paced at %d", got)
+	}
+}
+
+// What a spurious loss taught is forgotten.
+func TestUndoLiftsTheBounds(t *testing.T) {
+	p := newPipe(1_000_000, 50*ms)
+	p.run(3 * time.Second)
+	before := p.c.bbr.bounds
+	p.c.OnLoss(p.now, p.now, mds)
+	p.c.bbr.short, p.c.bbr.shortRate = 10*mds, 1000
+	if !p.c.Undo() || p.c.bbr.bounds != before {
+		t.Errorf("bounds %v, want %v", p.c.bbr.bounds, before)
+	}
+}
+
+// RFC 9002 §7.6.2: after persistent congestion nothing is known.
+func TestPersistentCongestionStartsTheModelOver(t *testing.T) {
+	p := newPipe(1_000_000, 50*ms)
+	p.run(3 * time.Second)
+	p.c.OnPersistentCongestion()
+	if p.c.Window() != 2*mds || !p.c.InSlowStart() {
+		t.Fatalf("window %d", p.c.Window())
+	}
+	p.rate, p.flying, p.fly = 200_000, nil, 0
+	p.run(3 * time.Second)
+	if got := int(p.c.bbr.rate()); !near(got, p.rate, 5) {
+		t.Errorf("%d bytes/s, want %d", got, p.rate)
+	}
+}
+
+func TestWindowOfBBRIsBounded(t *testing.T) {
+	var c Controller
+	c.Init(BBR, mds)
+	now := clock.Time(time.Hour)
+	var s Sampler
+	for i := range 1000 {
+		now = now.Add(time.Microsecond)
+		f := s.OnSent(now, 1)
+		now = now.Add(time.Microsecond)
+		s.OnDelivered(now, now-1000, MaxWindow, f)
+		c.OnAck(now, Ack{InFlight: c.Window(), Left: 1, Sample: time.Duration(1 + i%7), Smoothed: time.Hour, Rate: s.Take(0)})
+		if w := c.Window(); w < 2*mds || w > MaxWindow {
+			t.Fatalf("window %d", w)
+		}
+		if i%50 == 49 {
+			c.OnLoss(now, now, MaxWindow)
+		}
+		if i%300 == 299 {
+			c.SetMDS(65507)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package session
+
+import (
+	"testing"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/congestion"
+	"github.com/seed-67dce94e/holdfast/wire/wiretest"
+)
+
+// A link that loses one packet in a hundred whatever is sent is filled, and what
+// is urgent beside that bulk does not wait in a queue.
+func TestLossyPathIsFilledAndStaysQuick(t *testing.T) {
+	const rtt, rate, seconds = 50 * time.Millisecond, 20e6, 4
+	w := newWorld(t, 1)
+	p, q := w.pair(wiretest.Link{Delay: rtt / 2, Loss: .01, Rate: rate, Queue: rate / 8 / 20, MTU: 1500})
+	w.connect(p, q)
+	p.stream(Message{}, 16<<10, 4000)
+	w.run(time.Second, nil)
+	bulk := 0
+	q.onArrival = func(x *entry) { bulk += x.size }
+	urgent := p.beats(q, ChannelOptions{LowLatency: true, Priority: 1}, Message{}, 100, 60*seconds, tick)
+	w.run(seconds*time.Second, nil)
+	if got := bulk * 8 / seconds; got < rate*88/100 {
+		t.Errorf("%d bits a second of messages", got)
+	}
+	late := urgent.sorted()
+	if got := late[len(late)*98/100]; got > 60*time.Millisecond {
+		t.Errorf("one urgent message in fifty takes more than %v", got)
+	}
+}
+
+// A session that says little for long is as fast as ever when it says much.
+func TestLightTrafficKeepsTheRate(t *testing.T) {
+	w := newWorld(t, 1)
+	p, q := w.pair(wiretest.Link{Delay: 30 * time.Millisecond, Rate: 10e6, Queue: 100_000, MTU: 1500})
+	w.connect(p, q)
+	w.transfer(p, 4<<20, 10*time.Second)
+	p.beats(q, ChannelOptions{}, Message{Channel: 3}, 100, 3000, tick)
+	w.run(50*time.Second, nil)
+	if took := w.transfer(p, 1<<20, 10*time.Second); took > 1100*time.Millisecond {
+		t.Errorf("1 MiB took %v at 10 Mbit/s", took)
+	}
+}
+
+// Config.Congestion says how a side sends, whatever the other does.
+func TestCongestionControlIsChosenBySide(t *testing.T) {
+	for _, a := range []congestion.Algorithm{congestion.Default, congestion.BBR, congestion.CUBIC} {
+		w := newWorld(t, 1)
+		p, q := w.pair(wiretest.Link{Delay: 25 * time.Millisecond, Rate: 20e6, Queue: 500_000, MTU: 1500})
+		p.use(a)
+		s, _ := w.connect(p, q)
+		p.stream(Message{}, 16<<10, 1000)
+		w.run(3*time.Second, nil)
+		fills := s.Stats().SmoothedRTT > 100*time.Millisecond
+		if fills != (a == congestion.CUBIC) {
+			t.Errorf("%v: a round trip of %v", a, s.Stats().SmoothedRTT)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package recovery
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/congestion"
+)
+
+// bdp is the bandwidth-delay product in bytes.
+func bdp(mbit float64, rtt time.Duration) int { return int(mbit * 1e6 / 8 * rtt.Seconds()) }
+
+// share is the part of the link that the flow took in d, in percent.
+func (f *linkFlow) share(d time.Duration) int {
+	return int(int64(f.received) * 8 * 100 * 1000 / (f.l.rate * d.Milliseconds()))
+}
+
+// watch collects how long the queue is, every 10 ms.
+func (l *bottleneck) watch() *[]time.Duration {
+	q := new([]time.Duration)
+	l.onTick = func() { *q = append(*q, l.queued()) }
+	return q
+}
+
+// quantile returns the smallest value that a share of the others, in percent, do
+// not exceed.
+func quantile(v []time.Duration, percent int) time.Duration {
+	slices.Sort(v)
+	return v[(len(v)-1)*percent/100]
+}
+
+// Random loss and a long way do not keep BBR from filling the link, the start
+// included, and the queue stays short.
+func TestBBRFillsLossyPaths(t *testing.T) {
+	for _, tt := range []struct {
+		mbit  float64
+		rtt   time.Duration
+		loss  float64
+		want  int // percent, headers not counted
+		queue time.Duration
+	}{
+		{50, 50 * ms, .01, 91, 30 * ms},
+		{20, 100 * ms, .05, 87, 30 * ms},
+		{10, 30 * ms, .10, 80, 40 * ms},
+		{100, 200 * ms, 0, 87, 30 * ms},
+		{2, 50 * ms, .03, 84, 80 * ms},
+	} {
+		var shares []int
+		for seed := range uint64(3) {
+			l := newBottleneck(t, tt.mbit, max(bdp(tt.mbit, tt.rtt), 64<<10), tt.loss)
+			l.rng = rand.New(rand.NewPCG(seed, 1))
+			f := l.flow(congestion.BBR, tt.rtt, 0)
+			l.run(2 * time.Second)
+			queue := l.watch()
+			l.run(6 * time.Second)
+			shares = append(shares, f.share(8*time.Second))
+			if q := quantile(*queue, 99); q > tt.queue {
+				t.Errorf("%v, seed %d: one time in a hundred the queue exceeds %v", tt, seed, q)
+			}
+		}
+		slices.Sort(shares)
+		if shares[0] < tt.want-5 || shares[1] < tt.want {
+			t.Errorf("%v: shares of %v%%", tt, shares)
+		}
+	}
+}
+
+// A queue of a tenth of the bandwidth-delay product overflows before the RTT
+// says much. BBR must neither lose much there nor leave the link empty.
+func TestBBRLeavesAShallowQueue(t *testing.T) {
+	const rtt = 80 * ms
+	l := newBottleneck(t, 20, bdp(20, rtt)/10, 0)
+	f := l.flow(congestion.BBR, rtt, 0)
+	l.run(3 * time.Second)
+	sent, received := f.sent, f.received
+	l.run(12 * time.Second)
+	f.received -= received
+	if got := f.share(12 * time.Second); got < 85 {
+		t.Errorf("%d%% of the link", got)
+	}
+	if lost := f.sent - sent - f.received; lost > f.received/50 {
+		t.Errorf("%d of %d bytes lost", lost, f.sent-sent)
+	}
+}
+
+// On a deep queue CUBIC builds what it finds room for; BBR does not.
+func TestBBRDoesNotFillADeepQueue(t *testing.T) {
+	const rtt = 50 * ms
+	l := newBottleneck(t, 20, 4*bdp(20, rtt), 0)
+	f := l.flow(congestion.BBR, rtt, 0)
+	l.run(time.Second)
+	queue := l.watch()
+	l.run(20 * time.Second)
+	if q := quantile(*queue, 99); q > 50*ms {
+		t.Errorf("a queue of %v", q)
+	}
+	if got := f.share(21 * time.Second); got < 94 {
+		t.Errorf("%d%% of the link", got)
+	}
+}
+
+// Two flows on one link, the second 2 s later, share it.
+func TestBBRSharesALink(t *testing.T) {
+	for _, tt := range []struct {
+		other congestion.Algorithm
+		mbit  float64
+		rtt   time.Duration
+		queue float64 // bandwidth-delay products
+	}{
+		{congestion.BBR, 10, 40 * ms, 1},
+		{congestion.BBR, 10, 40 * ms, 4},
+		{congestion.BBR, 50, 20 * ms, 2},
+		{congestion.CUBIC, 10, 40 * ms, 2},
+		{congestion.CUBIC, 50, 20 * ms, 1},
+		{congestion.CUBIC, 50, 20 * ms, 4},
+	} {
+		l := newBottleneck(t, tt.mbit, int(tt.queue*float64(bdp(tt.mbit, tt.rtt))), 0)
+		a, b := l.flow(congestion.BBR, tt.rtt, 0), l.flow(tt.other, tt.rtt, 2*time.Second)
+		l.run(5 * time.Second)
+		a0, b0 := a.received, b.received
+		l.run(40 * time.Second)
+		a.received -= a0
+		b.received -= b0
+		both := a.received + b.received
+		if got := 100 * a.received / both; got < 35 || got > 65 {
+			t.Errorf("%v: BBR took %d%%", tt, got)
+		}
+		if got := a.share(40*time.Second) + b.share(40*time.Second); got < 93 {
+			t.Errorf("%v: %d%% of the link in all", tt, got)
+		}
+	}
+}
