@@ -222,15 +222,25 @@ func (e *Endpoint) handleData(now Time, p Path, b []byte) {
 // HandleTimeout runs whatever was due by now. Calling it early is harmless.
 func (e *Endpoint) HandleTimeout(now Time) {
 	e.enter(now)
+	fired := false
 	for len(e.timers) > 0 && e.timers[0].deadline <= e.now {
 		s := e.timers[0]
-		s.deadline = Never
-		e.timers.fix(s)
-		s.wake()
+		e.takeTimer(s)
 		s.handleTimeout(e.now)
 		e.touch(s)
+		fired = true
+	}
+	if fired {
+		e.keepOthersAlive()
 	}
 	e.restSome()
+}
+
+// takeTimer takes the timer of a session whose time has come.
+func (e *Endpoint) takeTimer(s *Session) {
+	s.deadline = Never
+	e.timers.fix(s)
+	s.wake()
 }
 
 // Deadline returns the time by which HandleTimeout must be called, or Never.

@@ -122,6 +122,30 @@ func (s *Session) keepAliveAt() Time {
 	return max(s.idle.heard, s.idle.spoke).Add(d)
 }
 
+// Keepalives of many sessions share one awakening of the caller, which costs more
+// than to send them: with the first go those that are due soon.
+const (
+	earlyShare = 64 // of the keepalive interval, by which one may be early
+	earlyMax   = 64 // at a time, so that the answers find room in a socket's buffer
+)
+
+// keepOthersAlive is called when the timer of a session has fired. It sends the
+// keepalives of sessions at rest that would be next.
+func (e *Endpoint) keepOthersAlive() {
+	for range earlyMax {
+		if len(e.timers) == 0 {
+			return
+		}
+		s := e.timers[0]
+		if s.resting == nil || s.deadline != s.keepAliveAt() || s.deadline.Sub(e.now) > s.keepAlive()/earlyShare {
+			return
+		}
+		e.takeTimer(s)
+		s.stayAlive(e.now)
+		e.touch(s)
+	}
+}
+
 // stayAlive shows the peer that this side is there, and asks whether it is. A
 // keepalive that is too rare to hold a direct path open goes over a relay, if one
 // has answered: on the direct path it might be lost, and set off the search for

@@ -17,6 +17,7 @@ func (s *Session) handleFrame(now Time, p Path, id wire.ConnID, b []byte) {
 	}
 	s.stats.Received++
 	s.stats.ReceivedBytes += uint64(len(b))
+	rested := s.resting != nil
 	s.e.touch(s)
 	switch s.state {
 	case stateHalfOpen:
@@ -40,7 +41,7 @@ func (s *Session) handleFrame(now Time, p Path, id wire.ConnID, b []byte) {
 	}
 	x := s.obtainPath(p)
 	x.received += uint64(len(b))
-	s.takeIn(now, x, id, pn, body)
+	s.takeIn(inbound{now: now, path: x, id: id, rested: rested}, pn, body)
 }
 
 // open returns the chunks of a frame that is authentic and new.
@@ -68,12 +69,12 @@ const outstandingMax = 28000
 
 // takeIn handles the chunks of a frame that arrived on x, and then the frame
 // itself: only what was taken in is acknowledged [S3].
-func (s *Session) takeIn(now Time, x *path, id wire.ConnID, pn uint64, body []byte) {
+func (s *Session) takeIn(in inbound, pn uint64, body []byte) {
+	now, x, id := in.now, in.path, in.id
 	newest := !s.heardPN || pn > s.largest
 	if newest {
 		s.largest, s.heardPN = pn, true
 	}
-	in := inbound{now: now, path: x, id: id}
 	if err := s.handleChunks(&in, body); err != nil {
 		s.violated(now, err)
 		return
@@ -85,7 +86,9 @@ func (s *Session) takeIn(now Time, x *path, id wire.ConnID, pn uint64, body []by
 		s.violated(now, &ProtocolError{"nothing is acknowledged"})
 		return
 	}
-	s.acks.OnReceived(now, pn, in.eliciting, in.urgent)
+	// A keepalive is answered at once: nothing is about to go the other way, and
+	// the caller is awake now.
+	s.acks.OnReceived(now, pn, in.eliciting, in.urgent || in.rested && !in.message)
 	s.pathAlive(now, x)
 	if in.message {
 		s.used = now
@@ -105,6 +108,7 @@ type inbound struct {
 	eliciting bool
 	urgent    bool
 	probing   bool // nothing but probing chunks
+	rested    bool // the session was at rest
 	message   bool // brought application data
 	acked     bool // brought an acknowledgement
 }

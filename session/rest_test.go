@@ -62,8 +62,46 @@ func TestFrameFromBeforeARestIsARepeat(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	sc.write(ping)
-	sc.advance(maxAckDelay)
-	sc.wantChunk("what is new is taken", wire.TypeAck)
+	sc.wantChunk("what is new is taken, and a keepalive answered at once", wire.TypeAck)
+}
+
+// [S28] Keepalives of many sessions go out together, none of them late and none
+// earlier than by a 64th.
+func TestKeepAlivesShareAwakenings(t *testing.T) {
+	const sessions = 200
+	d := newDuo(t, 0)
+	for range sessions {
+		d.now += Time(10 * time.Millisecond)
+		d.dial()
+	}
+	for d.ends[0].e.awake.first != nil || d.ends[1].e.awake.first != nil {
+		d.wait(restCheck)
+	}
+	spoke := make(map[*Session]Time)
+	all := d.ends[0].e.peers[d.ends[1].e.ID()]
+	for _, s := range all {
+		spoke[s] = max(s.idle.heard, s.idle.spoke)
+	}
+	awakenings := 0
+	for end := d.now.Add(15 * time.Second); d.now < end; awakenings++ {
+		d.now = min(d.ends[0].e.Deadline(), d.ends[1].e.Deadline())
+		for i := range d.ends {
+			d.ends[i].e.HandleTimeout(d.now)
+			d.settle()
+		}
+		for _, s := range all {
+			gap := s.idle.spoke.Sub(spoke[s])
+			if gap > 0 && gap < 15*time.Second*(earlyShare-1)/earlyShare || gap > 15*time.Second {
+				t.Fatalf("a session speaks after %v", gap)
+			}
+			if gap > 0 {
+				spoke[s] = d.now
+			}
+		}
+	}
+	if awakenings > sessions/8 {
+		t.Errorf("%d awakenings for %d sessions", awakenings, sessions)
+	}
 }
 
 // [S40] Whatever is done to a session at rest, by either side, meets it awake.
