@@ -575,7 +575,7 @@ func (b *bbr) setWindow(a Ack) {
 	}
 	most := b.inflight(gain) + max(b.aggregated[0], b.aggregated[1])
 	quantum := int(min(b.pace(a.Smoothed)/1000, maxBurst))
-	most = b.floored(max(most, 3*quantum))
+	most = b.floored(max(most, 3*quantum, perTime(unpacedRTT, b.rate())))
 	switch {
 	case b.filled:
 		b.window = min(b.window+a.Rate.Acked, most)
