@@ -33,7 +33,7 @@
 //   - handshake: Noise IK with WireGuard's two MACs
 //   - seal: packet protection, key phases, the replay window
 //   - recovery: round-trip times, acknowledgements, loss (RFC 9002)
-//   - congestion: CUBIC, HyStart++, pacing
+//   - congestion: BBR, CUBIC with HyStart++, pacing
 //   - pmtu: datagram size discovery (RFC 8899)
 //   - channels: messages, their order, priority, credit and fate
 //   - fifo, limit: a queue, and how often something may happen

@@ -50,6 +50,7 @@ type Endpoint struct {
 	works  spares[work]
 	recs   spares[recovery.Path]
 	resets limit.Bucket
+	probes limit.Bucket    // of probe timeouts that are soon followed by others
 	result recovery.Result // scratch
 	refs   []recovery.Ref  // scratch
 	pool   *channels.Pool  // of message buffers

@@ -1,6 +1,9 @@
 package session
 
-import "github.com/seed-67dce94e/holdfast/wire"
+import (
+	"github.com/seed-67dce94e/holdfast/session/limit"
+	"github.com/seed-67dce94e/holdfast/wire"
+)
 
 // settle runs when s has been drained: it sets the timer for what comes next.
 func (s *Session) settle(now Time) {
@@ -110,6 +113,11 @@ func (s *Session) establishedTimeout(now Time) {
 	s.report()
 }
 
+// probeRate is how many probe timeouts of an endpoint may be followed by others
+// soon. If so many paths are silent, it is the machine or its own network that
+// does not keep up, and haste makes that worse.
+var probeRate = limit.Rate{PerSecond: 500, Burst: 1000}
+
 const (
 	probesPerTimeout = 2 // frames that a probe timeout sends (RFC 9002 §6.2.4)
 	silencePTOs      = 2 // probe timeouts in a row that put the datagram size in doubt
@@ -123,6 +131,7 @@ func (s *Session) lossTimeout(now Time) {
 	if !probe {
 		return
 	}
+	s.active.rec.SetPatient(!s.e.probes.Take(now, probeRate, 1))
 	escortless := s.outage.escort.path == nil || !s.suspect()
 	s.suspectPath(now)
 	s.probes = probesPerTimeout

@@ -43,6 +43,7 @@ type Path struct {
 	ptoBase  clock.Time // what the probe timeout counts from
 	ptoCount int        // probe timeouts since the last acknowledgement
 	ptoFirst clock.Time // when the first of them expired
+	patient  bool       // SetPatient
 
 	lossRate   lossRate
 	reordering reordering
@@ -102,6 +103,10 @@ func (p *Path) OnLimited() { p.sampler.OnLimited(p.inFlight) }
 // acknowledged on the path.
 func (p *Path) PTOCount() int { return p.ptoCount }
 
+// SetPatient says that the probe timeout is to back off as if the outage were a long
+// one: somebody else's probes have the use of what there is.
+func (p *Path) SetPatient(patient bool) { p.patient = patient }
+
 // ResetPTO ends the backoff of the probe timeout, since the network has changed
 // and the silence may be over.
 func (p *Path) ResetPTO() { p.ptoCount = 0 }
@@ -153,6 +158,7 @@ func (p *Path) ptoTime(maxAckDelay time.Duration) clock.Time {
 // maxPTO is how far the probe timeout backs off at this age of the outage.
 func (p *Path) maxPTO() time.Duration {
 	switch age := p.ptoBase.Sub(p.ptoFirst); {
+	case p.patient:
 	case p.ptoCount == 0 || age < freshOutage:
 		return max(2*p.RTT.Smoothed(), minProbeGap)
 	case age < longOutage:
