@@ -137,7 +137,6 @@ type turn struct {
 	samples   int
 	least     time.Duration
 	sum       time.Duration
-	began     uint64
 	limited   bool
 }
 
