@@ -94,14 +94,15 @@ func (ch *channel) grantable() uint64 {
 	return max(ch.windowEnd(), min(ch.reserved, ch.received+uint64(ch.window)))
 }
 
-// growWindow doubles the window of a channel whose peer uses half of it within
-// two round trips: then the window, and not the path or the reader, may be what
-// limits it.
+// growWindow makes the window of a channel four times as large whose peer uses
+// half of it within two round trips: then the window, and not the path or the
+// reader, may be what limits it. A sender that begins sends three times as much in
+// each round trip.
 func (s *Set) growWindow(now clock.Time, ch *channel) {
 	if now.Sub(ch.raised) >= 2*s.rtt {
 		return
 	}
-	by := min(ch.window, s.cfg.WindowMax-ch.window)
+	by := min(3*ch.window, s.cfg.WindowMax-ch.window)
 	if s.grown+by > growthMax*(s.cfg.WindowMax-s.cfg.Window) {
 		return
 	}

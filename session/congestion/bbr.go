@@ -9,19 +9,21 @@ import (
 
 // Constants of draft-ietf-ccwg-bbr-04, as 256ths where they are fractions.
 const (
-	one          = 256
-	gainDown     = 231 // 0.9
-	gainUp       = 320 // 1.25
-	gainHold     = 192
-	gainDrain    = 128 // 0.5: what a start that triples leaves behind is a whole BDP
-	gainMargin   = 253 // of what is measured, so that a queue drains that errors have built (§5.6.2)
-	cwndGain     = 2 * one
-	cwndGainUp   = 576 // 2.25
-	headroom     = 218 // 0.85 of what was too much
-	beta         = 179 // 0.7
-	lossThresh   = 50  // 1/50: 2 % lost in a round trip is too much
-	plateau      = 320 // growth by less than 1.25 in a round trip is none
-	plateauTurns = 3
+	one           = 256
+	gainDown      = 231 // 0.9
+	gainUp        = 320 // 1.25
+	gainEase      = 248
+	gainHold      = 192
+	gainDrain     = 128 // 0.5: what a start that triples leaves behind is a whole BDP
+	gainMargin    = 253 // of what is measured, so that a queue drains that errors have built (§5.6.2)
+	cwndGain      = 2 * one
+	cwndGainUp    = 576 // 2.25
+	headroom      = 218 // 0.85 of what was too much
+	beta          = 179 // 0.7
+	startupLosses = 6   // datagrams
+	lossThresh    = 50  // 1/50: 2 % lost in a round trip is too much
+	plateau       = 320 // growth by less than 1.25 in a round trip is none
+	plateauTurns  = 3
 
 	probeRTTEvery = 5 * time.Second
 	probeRTTTime  = 200 * time.Millisecond
@@ -39,11 +41,18 @@ const (
 	// window if it is long: what this many bytes a second send in it.
 	startupRate    = 250_000
 	startupMax     = 40 // datagrams
+	startupLoss    = 5  // 1/5 lost in a round trip ends Startup: it may overshoot by more
 	shortRTT       = time.Millisecond
-	upQueue        = 12 * time.Millisecond // what the first round trip of probing may queue
-	queueMin       = 4 * time.Millisecond  // RTT_THRESH of RFC 9406 §4.3
+	upQueue        = 8 * time.Millisecond // what a round trip of gentle probing queues
+	gentleTurns    = 3                    // in which it would show
+	queueMin       = 4 * time.Millisecond // RTT_THRESH of RFC 9406 §4.3
 	queueMax       = 16 * time.Millisecond
 	queueSamples   = 8
+	easeTurns      = 8    // in which Cruise at gainEase drains a queue, if it is its own
+	crowdedMax     = 6    // least round trips
+	crowdedTurns   = 32   // after which the rate is measured anew where others fill the queue
+	lessTurns      = 3    // after which a path with a queue is taken to carry much less than it did
+	firstWait      = 3    // round trips
 	drainTurns     = 4    // in which Down has drained what Up had queued
 	probeRoundsMin = 12   // where few datagrams fill the path
 	baselineMemory = 1000 // datagrams
@@ -102,14 +111,17 @@ type bbr struct {
 
 	turn turn // the round trip that goes on
 
-	best    uint64 // full_bw
-	stale   int    // full_bw_count
-	atPeak  bool   // full_bw_now
-	rounds  int    // of the phase
-	since   clock.Time
-	steep   bool          // probing has found no queue yet and goes faster
-	crowded bool          // the queue stays when this flow cruises: others fill it
-	usual   time.Duration // mean RTT when it cruises; 0 if not known
+	best     uint64 // full_bw
+	stale    int    // full_bw_count
+	atPeak   bool   // full_bw_now
+	rounds   int    // of the phase
+	since    clock.Time
+	foot     uint64        // rate when Up began
+	steep    bool          // probing has found no queue yet and goes faster
+	crowded  bool          // the queue stays when this flow cruises: others fill it
+	standing int           // round trips in a row that saw a queue all the time
+	last     uint64        // most delivered in the last round trip
+	usual    time.Duration // mean RTT when it cruises; 0 if not known
 
 	cycle      clock.Time // when down began
 	cycleTurns int
@@ -134,6 +146,8 @@ type turn struct {
 	lost      int
 	rate      uint64 // most in it: bw_latest
 	most      int    // inflight_latest
+	rateSum   uint64
+	rates     uint64 // samples in rateSum
 	samples   int
 	least     time.Duration
 	sum       time.Duration
@@ -141,6 +155,10 @@ type turn struct {
 }
 
 func (t *turn) mean() time.Duration { return t.sum / time.Duration(max(t.samples, 1)) }
+
+// usual is the mean of the samples of the rate. Single ones are too high where
+// acknowledgements come in bunches, and the most of many always is.
+func (t *turn) usual() uint64 { return t.rateSum / max(t.rates, 1) }
 
 func (b *bbr) init(mds int) {
 	*b = bbr{
@@ -215,7 +233,7 @@ func (b *bbr) noise() time.Duration {
 // swelling reports whether probing has made a queue. It compares means, so that
 // jitter does not look like one.
 func (b *bbr) swelling() bool {
-	return b.turn.samples >= queueSamples && b.turn.mean() > max(b.usual, b.minRTT)+b.noise()
+	return b.turn.samples >= queueSamples && b.turn.mean() > max(b.usual, b.minRTT)+max(b.noise(), upQueue)
 }
 
 func (b *bbr) onRestart(now clock.Time) {
@@ -256,7 +274,11 @@ func (b *bbr) onAck(now clock.Time, a Ack) {
 		t.rate = max(t.rate, s.Rate)
 		t.most = max(t.most, s.Bytes)
 		if !s.Limited || s.Rate >= max(b.rates[0], b.rates[1]) {
-			b.rates[1] = max(b.rates[1], s.Rate)
+			t.rateSum += s.Rate
+			t.rates++
+			if !b.filled || b.crowded {
+				b.rates[1] = max(b.rates[1], s.Rate)
+			}
 		}
 	}
 	t.limited = t.limited || s.Limited
@@ -275,6 +297,9 @@ func (b *bbr) learnRTT(now clock.Time, a Ack) {
 		return
 	}
 	rtt := a.Sample
+	if b.minRTT == noRTTYet {
+		b.onRTT(now, rtt)
+	}
 	if rtt < b.minRTT || rtt <= b.minRTT+b.minRTT/32 {
 		b.minRTT = min(b.minRTT, rtt)
 		b.fresh = now
@@ -316,8 +341,11 @@ func (b *bbr) endTurn(now clock.Time, a Ack) {
 		b.aggTurns = 0
 		b.aggregated[0], b.aggregated[1] = b.aggregated[1], 0
 	}
+	if b.filled {
+		b.rates[1] = max(b.rates[1], t.usual())
+	}
 	queued := b.queued(&t)
-	congested := b.congested(&t) && (queued || b.filled) // Startup has yet to learn what is usual
+	congested := b.congested(&t, queued)
 	if !queued && b.phase != up && b.phase != probeRTT {
 		b.learnBaseline(&t)
 	}
@@ -328,25 +356,63 @@ func (b *bbr) endTurn(now clock.Time, a Ack) {
 			b.rates[0], b.rates[1] = b.rates[1], 0
 		}
 	}
+	if b.filled && b.phase != drain && b.phase != probeRTT {
+		b.ease(&t)
+	}
+	b.last = t.rate
 	switch b.phase {
 	case startup:
 		if congested {
 			b.fill(now)
 		}
 	case down, cruise:
-		// What this flow has queued is gone by now.
-		if t.samples > 0 && (b.phase == cruise || b.rounds >= drainTurns) {
-			b.crowded = t.least > b.minRTT+b.queueThresh()
-			if b.usual == 0 {
-				b.usual = t.mean()
+		if t.samples > 0 && (b.standing == 0 || b.standing >= easeTurns || b.phase == down && b.rounds >= drainTurns) {
+			b.crowded = t.least > b.minRTT+b.queueThresh() // what this flow has queued is gone by now
+			if m := t.mean(); b.usual == 0 || m < b.usual {
+				b.usual = m
+			} else {
+				b.usual += (m - b.usual) / 4
 			}
-			b.usual += (t.mean() - b.usual) / 4
 		}
 	}
 	if congested {
-		b.onCongestion(now, &t)
+		if b.crowded && t.rates > 0 {
+			n := max(t.usual(), b.rate()/one*beta)
+			b.rates = [2]uint64{n, n}
+		}
+		b.onCongestion(now, &t, queued)
 	}
 	b.turn = turn{end: a.Rate.total, least: noRTTYet}
+}
+
+// ease slows Cruise a little while a queue stands: the most that was ever
+// measured is a little more than what the path carries if acknowledgements come in
+// bunches. If that does not drain it, either others fill it or the path carries
+// less than it did; in both cases what was measured long ago is void.
+func (b *bbr) ease(t *turn) {
+	if t.samples == 0 {
+		return
+	}
+	if t.least <= b.minRTT+b.noise()*3/4 {
+		b.standing = 0
+	} else if b.standing++; !t.limited && t.rates > 0 {
+		every := easeTurns
+		if b.crowded {
+			every = crowdedTurns
+		}
+		if !b.crowded && b.standing%lessTurns == 0 && t.usual() < b.rate()/one*beta {
+			n := max(t.usual(), b.rate()/one*beta)
+			b.rates = [2]uint64{n, n}
+		} else if b.standing%every == 0 {
+			b.rates[0], b.rates[1] = b.rates[1], t.usual()
+		}
+	}
+	if b.phase == cruise {
+		b.gain = one
+		if b.standing > 0 && !b.crowded {
+			b.gain = gainEase
+		}
+	}
 }
 
 // queued reports whether the round trip has seen a queue.
@@ -365,18 +431,27 @@ func (b *bbr) learnBaseline(t *turn) {
 }
 
 // congested reports whether more was lost than 2 % and what is usual, by more
-// than chance explains: two standard deviations, and one datagram.
-func (b *bbr) congested(t *turn) bool {
-	if t.lost == 0 {
-		return false
-	}
+// than chance explains: two standard deviations with a queue, three without, and
+// one datagram. In Startup, which has yet to learn what is usual, it takes a fifth
+// and a queue. Where others keep the queue full, anything beyond chance is too much.
+func (b *bbr) congested(t *turn, queued bool) bool {
 	all := t.lost + t.delivered
-	usual := b.baseline() * all / one
-	chance := 2 * int(sqrt(uint64(usual/b.mds)))
-	if b.crowded && b.queued(t) {
-		return t.lost > usual+chance*b.mds
+	switch {
+	case t.lost == 0:
+		return false
+	case !b.filled:
+		return queued && t.lost > max(all/startupLoss, startupLosses*b.mds)
 	}
-	return t.lost > all/lossThresh+usual+(chance+1)*b.mds
+	usual := b.baseline() * all / one
+	n := uint64(usual / b.mds)
+	if !queued {
+		return t.lost > all/lossThresh+usual+(int(sqrt(9*n))+1)*b.mds
+	}
+	chance := int(sqrt(4*n)) * b.mds
+	if b.crowded {
+		return t.lost > usual+chance
+	}
+	return t.lost > all/lossThresh+usual+chance+b.mds
 }
 
 // checkPlateau looks whether the rate still grows (§5.3.1.2).
@@ -384,7 +459,11 @@ func (b *bbr) checkPlateau(t *turn) {
 	if t.limited || b.atPeak || b.phase != startup && b.phase != up {
 		return
 	}
-	if t.rate >= b.best/one*plateau {
+	growth := uint64(plateau)
+	if b.phase == up {
+		growth = one + uint64(b.gain-one)/2 // as much again would be had by sending so much more
+	}
+	if t.rate >= b.best/one*growth {
 		b.best, b.stale = t.rate, 0
 		return
 	}
@@ -395,10 +474,14 @@ func (b *bbr) checkPlateau(t *turn) {
 func (b *bbr) resetPlateau() { b.best, b.stale, b.atPeak = 0, 0, false }
 
 // onCongestion lowers the bounds (§5.5.10).
-func (b *bbr) onCongestion(now clock.Time, t *turn) {
+func (b *bbr) onCongestion(now clock.Time, t *turn, queued bool) {
 	switch b.phase {
 	case up, refill:
-		b.long = b.floored(max(t.most, b.target()*beta/one))
+		share := beta
+		if !queued {
+			share = one // what the model asks for was not too much
+		}
+		b.long = b.floored(max(t.most, b.target()*share/one))
 		b.beginDown(now)
 	case startup, hold, drain:
 		b.long = max(b.inflight(one), t.most)
@@ -464,18 +547,19 @@ func (b *bbr) step(now clock.Time, a Ack) {
 	case startup:
 		if b.atPeak {
 			b.fill(now)
-		} else if b.high >= queueSamples {
+		} else if b.high >= queueSamples && 2*a.InFlight >= b.window { // else the application makes the RTT what it is
 			b.enter(now, hold)
 		}
 	case hold:
 		if b.high == 0 {
 			b.enter(now, startup) // it was jitter
-		} else if now.Sub(b.since) > b.minRTT {
-			b.fill(now)
+		} else if a.Sample > 0 && now.Sub(b.since) > a.Sample {
+			b.fill(now) // what was sent at its start has been delivered at the full rate
 		}
 	case drain:
 		if a.Left <= b.floored(b.inflight(one)) {
 			b.beginDown(now)
+			b.wait = firstWait * b.minRTT // Startup may have ended early
 			b.enter(now, cruise)
 		}
 	case down:
@@ -491,7 +575,7 @@ func (b *bbr) step(now clock.Time, a Ack) {
 	case refill:
 		if b.rounds > 0 {
 			b.resetPlateau()
-			b.best = b.rate()
+			b.best, b.foot = b.rate(), b.rate()
 			b.enter(now, up)
 		}
 	case up:
@@ -529,8 +613,12 @@ func (b *bbr) climb(now clock.Time, a Ack) {
 		!b.crowded && b.rounds > 0 && b.swelling(),
 		b.crowded && b.rounds > 0 && a.InFlight >= b.inflight(gainUp)+2*b.mds:
 		b.beginDown(now)
-	case !b.steep && b.rounds > 1:
+	case !b.steep && b.rounds >= gentleTurns:
 		b.steep, b.gain = true, gainUp
+	case b.steep && !b.crowded && b.rate() > 2*b.foot:
+		b.filled = false // the path carries far more than was known
+		b.resetPlateau()
+		b.enter(now, startup)
 	}
 }
 
@@ -550,12 +638,19 @@ func (b *bbr) checkProbeRTT(now clock.Time, left int) {
 		b.fresh = now
 		b.window = max(b.window, b.saved)
 		b.short, b.shortRate = noBound, noRate
-		b.beginDown(now)
 		b.enter(now, cruise)
 	}
 }
 
-func (b *bbr) probeRTTWindow() int { return b.floored(b.inflight(probeRTTGain)) }
+// probeRTTWindow goes by the last round trip: if the rate is out of date, as much
+// as it asks for would keep the queue that is to be drained.
+func (b *bbr) probeRTTWindow() int {
+	n := b.inflight(probeRTTGain)
+	if r := b.sendRate(); b.last > 0 && b.last < r {
+		n = int(mulDiv(uint64(n), b.last, r))
+	}
+	return b.floored(n)
+}
 
 // roomy is what leaves room for others below what was too much.
 func (b *bbr) roomy() int {
@@ -573,6 +668,9 @@ func (b *bbr) setWindow(a Ack) {
 		gain = cwndGainUp
 	}
 	most := b.inflight(gain) + max(b.aggregated[0], b.aggregated[1])
+	if b.crowded {
+		most = max(most, b.among(a.Smoothed)*gain/cwndGain)
+	}
 	quantum := int(min(b.pace(a.Smoothed)/1000, maxBurst))
 	most = b.floored(max(most, 3*quantum, perTime(unpacedRTT, b.rate())))
 	switch {
@@ -594,6 +692,14 @@ func (b *bbr) setWindow(a Ack) {
 	}
 	bound = min(bound, b.short)
 	b.window = min(b.window, b.floored(bound), MaxWindow)
+}
+
+// among is the window among others who fill the queue: what the rate needs there,
+// less an eighth so that flows of this kind do not hold each other up. Twice the
+// bandwidth-delay product would be less and less if the queue is longer than that.
+func (b *bbr) among(srtt time.Duration) int {
+	rtt := min(srtt, crowdedMax*b.minRTT)
+	return int(min(mulDiv(b.sendRate(), uint64(rtt), uint64(time.Second)), MaxWindow)) * 7 / 8
 }
 
 // sqrt returns the integer square root, by Newton's method.

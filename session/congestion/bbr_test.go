@@ -260,3 +260,30 @@ func TestWindowOfBBRIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// What an application that sends little sees of the RTT ends no Startup: bulk that
+// follows begins as on a new path.
+func TestLightTrafficDoesNotEndStartup(t *testing.T) {
+	p := newPipe(2_000_000, 40*ms)
+	p.limited = true
+	p.run(100 * ms)
+	p.rtt = 60 * ms
+	p.run(5 * time.Second)
+	p.limited, p.rtt = false, 40*ms
+	p.got = 0
+	p.run(2 * time.Second)
+	if p.got < 2*p.rate*80/100 {
+		t.Errorf("%d%% of what the path carries in the first two seconds of bulk", p.got/(2*p.rate/100))
+	}
+}
+
+// A path that has come to carry very much more is found in one probing.
+func TestProbingBecomesStartup(t *testing.T) {
+	p := newPipe(100_000, 40*ms)
+	p.run(3 * time.Second)
+	p.rate = 20_000_000
+	p.run(5 * time.Second)
+	if got := int(p.c.bbr.rate()); !near(got, p.rate, 5) {
+		t.Errorf("%d bytes/s after 5 s, the path carries %d", got, p.rate)
+	}
+}

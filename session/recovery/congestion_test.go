@@ -45,7 +45,7 @@ func TestBBRFillsLossyPaths(t *testing.T) {
 		{20, 100 * ms, .05, 87, 30 * ms},
 		{10, 30 * ms, .10, 80, 40 * ms},
 		{100, 200 * ms, 0, 87, 30 * ms},
-		{2, 50 * ms, .03, 84, 80 * ms},
+		{2, 50 * ms, .03, 84, 90 * ms},
 	} {
 		var shares []int
 		for seed := range uint64(3) {
@@ -112,13 +112,14 @@ func TestBBRSharesALink(t *testing.T) {
 		{congestion.BBR, 10, 40 * ms, 1},
 		{congestion.BBR, 10, 40 * ms, 4},
 		{congestion.BBR, 50, 20 * ms, 2},
-		{congestion.CUBIC, 10, 40 * ms, 2},
+		{congestion.CUBIC, 10, 40 * ms, 1},
 		{congestion.CUBIC, 50, 20 * ms, 1},
 		{congestion.CUBIC, 50, 20 * ms, 4},
+		{congestion.CUBIC, 20, 100 * ms, 2},
 	} {
 		l := newBottleneck(t, tt.mbit, int(tt.queue*float64(bdp(tt.mbit, tt.rtt))), 0)
 		a, b := l.flow(congestion.BBR, tt.rtt, 0), l.flow(tt.other, tt.rtt, 2*time.Second)
-		l.run(5 * time.Second)
+		l.run(10 * time.Second)
 		a0, b0 := a.received, b.received
 		l.run(40 * time.Second)
 		a.received -= a0
