@@ -23,9 +23,13 @@ const (
 // carry although its window is smaller: what a new path may be sent.
 var freeWindow = congestion.InitialWindow(recovery.DefaultMDS)
 
+// maxRate is more than enough, and a product of it and a round trip is a number.
+const maxRate = 1 << 28
+
 // A copyBudget is how many bytes of copies may be sent: a bucket that refills at
-// a share of the rate of the path, one window for each round trip. A window that
-// random losses have made smaller than that of a new path counts as much as that.
+// a share of the rate of the path, one window for each round trip or what the
+// controller sends at if that is less. A rate that random losses have made smaller
+// than that of a new path counts as much as that.
 type copyBudget struct {
 	bytes int
 	at    Time
@@ -34,8 +38,9 @@ type copyBudget struct {
 func (c *copyBudget) refill(now Time, x *path) {
 	rtt := max(x.rec.RTT.Smoothed(), time.Millisecond)
 	gap := min(now.Sub(c.at), time.Second)
-	window := max(x.rec.Window(), freeWindow)
-	c.bytes = min(c.bytes+int(int64(gap)*int64(window)/int64(rtt)/copiesShare), copiesSaved)
+	perRTT := min(int64(x.rec.Window()), int64(min(x.rec.Rate(), maxRate))*int64(rtt)/int64(time.Second))
+	perRTT = max(perRTT, int64(freeWindow))
+	c.bytes = min(c.bytes+int(int64(gap)*perRTT/int64(rtt)/copiesShare), copiesSaved)
 	c.at = now
 }
 

@@ -91,6 +91,9 @@ func (p *Path) SetMDS(mds int) { p.cc.SetMDS(mds) }
 // Window returns the congestion window in bytes.
 func (p *Path) Window() int { return p.cc.Window() }
 
+// Rate returns at how many bytes a second the controller sends.
+func (p *Path) Rate() uint64 { return p.cc.Rate(p.RTT.Smoothed()) }
+
 // InFlight returns the bytes that count against the congestion window.
 func (p *Path) InFlight() int { return p.inFlight }
 
