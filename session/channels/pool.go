@@ -58,10 +58,20 @@ func (p *Pool) recycle(b []byte) {
 	p.bytes += n
 }
 
+// last takes the last of a list of records, or returns nil if there is none.
+func last[T any](list *[]*T) *T {
+	n := len(*list)
+	if n == 0 {
+		return nil
+	}
+	x := (*list)[n-1]
+	(*list)[n-1] = nil
+	*list = (*list)[:n-1]
+	return x
+}
+
 func (p *Pool) newOutgoing() *outgoing {
-	if n := len(p.outgoing); n > 0 {
-		m := p.outgoing[n-1]
-		p.outgoing = p.outgoing[:n-1]
+	if m := last(&p.outgoing); m != nil {
 		return m
 	}
 	m := &outgoing{due: -1}
@@ -79,9 +89,7 @@ func (p *Pool) recycleOutgoing(m *outgoing) {
 }
 
 func (p *Pool) newIncoming() *incoming {
-	if n := len(p.incoming); n > 0 {
-		in := p.incoming[n-1]
-		p.incoming = p.incoming[:n-1]
+	if in := last(&p.incoming); in != nil {
 		return in
 	}
 	in := &incoming{}
@@ -102,9 +110,7 @@ func (p *Pool) recycleIncoming(in *incoming) {
 }
 
 func (p *Pool) newSet() *Set {
-	if n := len(p.sets); n > 0 {
-		s := p.sets[n-1]
-		p.sets = p.sets[:n-1]
+	if s := last(&p.sets); s != nil {
 		return s
 	}
 	return &Set{byID: make(map[uint16]*channel)}
@@ -125,9 +131,7 @@ func (p *Pool) recycleSet(s *Set) {
 }
 
 func (p *Pool) newChannel() *channel {
-	if n := len(p.channels); n > 0 {
-		ch := p.channels[n-1]
-		p.channels = p.channels[:n-1]
+	if ch := last(&p.channels); ch != nil {
 		return ch
 	}
 	return newChannel()

@@ -1,0 +1,99 @@
+package congestion
+
+import (
+	"github.com/seed-67dce94e/holdfast/session/clock"
+)
+
+// baseline is the share of losses, in 256ths, that there are without a queue.
+func (b *bbr) baseline() int {
+	return min(b.lost*one/max(b.seen, 50*b.mds), baselineMax)
+}
+
+// learnBaseline counts the losses of a round trip without a queue.
+func (b *bbr) learnBaseline(t *turn) {
+	b.lost += t.lost
+	b.seen += t.lost + t.delivered
+	if b.seen > baselineMemory*b.mds {
+		b.lost /= 2
+		b.seen /= 2
+	}
+}
+
+// congested reports whether more was lost than 2 % and what is usual, by more
+// than chance explains: two standard deviations with a queue, three without, and
+// one datagram. In Startup, which has yet to learn what is usual, it takes a fifth
+// and a queue. Where others keep the queue full, anything beyond chance is too much.
+func (b *bbr) congested(t *turn, queued bool) bool {
+	all := t.lost + t.delivered
+	switch {
+	case t.lost == 0:
+		return false
+	case !b.filled:
+		return queued && t.lost > max(all/startupLoss, startupLosses*b.mds)
+	}
+	usual := b.baseline() * all / one
+	n := uint64(usual / b.mds)
+	if !queued {
+		return t.lost > all/lossThresh+usual+(int(sqrt(9*n))+1)*b.mds
+	}
+	chance := int(sqrt(4*n)) * b.mds
+	if b.crowded {
+		return t.lost > usual+chance
+	}
+	return t.lost > all/lossThresh+usual+chance+b.mds
+}
+
+// onCongestion lowers the bounds (§5.5.10).
+func (b *bbr) onCongestion(now clock.Time, t *turn, queued bool) {
+	switch b.phase {
+	case up, refill:
+		share := beta
+		if !queued {
+			share = one // what the model asks for was not too much
+		}
+		b.long = b.floored(max(t.most, b.target()*share/one))
+		b.beginDown(now)
+	case startup, hold, drain:
+		b.long = max(b.inflight(one), t.most)
+	default:
+		if b.shortRate == noRate {
+			b.shortRate = b.rate()
+		}
+		if b.short == noBound {
+			b.short = b.window
+		}
+		b.shortRate = max(t.rate, b.shortRate/one*beta)
+		b.short = b.floored(max(t.most, b.short*beta/one))
+	}
+}
+
+func (b *bbr) undoBounds() bool {
+	before := b.bounds
+	b.long = max(b.long, b.undo.long)
+	b.short = max(b.short, b.undo.short)
+	b.shortRate = max(b.shortRate, b.undo.shortRate)
+	b.stale = 0
+	return b.bounds != before
+}
+
+func (b *bbr) onLoss(size int) { b.turn.lost += size }
+
+// roomy is what leaves room for others below what was too much.
+func (b *bbr) roomy() int {
+	if b.long == noBound {
+		return noBound
+	}
+	return b.floored(b.long / one * headroom)
+}
+
+// sqrt returns the integer square root, by Newton's method.
+func sqrt(n uint64) uint64 {
+	if n < 2 {
+		return n
+	}
+	x := n
+	for y := (x + 1) / 2; y < x; y = (x + n/x) / 2 {
+		x = y
+	}
+	return x
+}

@@ -1,0 +1,209 @@
+package congestion
+
+import (
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session/clock"
+)
+
+func (b *bbr) enter(now clock.Time, p phase) {
+	b.phase, b.since, b.rounds = p, now, 0
+	switch p {
+	case startup, cruise, refill, probeRTT:
+		b.gain = one
+	case hold:
+		b.gain = gainHold
+	case drain:
+		b.gain = gainDrain
+	case down:
+		b.gain = gainDown
+	case up:
+		b.steep = b.crowded
+		b.gain = gainUp
+		if !b.steep {
+			b.gain = one + min(gainUp-one, int(upQueue*one/max(b.minRTT, 1)))
+		}
+	}
+}
+
+// fill ends Startup: the pipe is full.
+func (b *bbr) fill(now clock.Time) {
+	if !b.filled {
+		b.filled = true
+		b.enter(now, drain)
+	}
+}
+
+func (b *bbr) beginDown(now clock.Time) {
+	b.stopping = b.phase == up
+	b.cycle, b.cycleTurns = now, 0
+	b.wait = probeWait + time.Duration(shuffle(uint64(now))%uint64(time.Second))
+	b.enter(now, down)
+}
+
+// shuffle spreads the bits of a number (SplitMix64).
+func shuffle(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// step moves on from phase to phase.
+func (b *bbr) step(now clock.Time, a Ack) {
+	switch b.phase {
+	case startup:
+		if b.atPeak {
+			b.fill(now)
+		} else if b.high >= queueSamples && 2*a.InFlight >= b.window { // else the application makes the RTT what it is
+			b.enter(now, hold)
+		}
+	case hold:
+		if b.high == 0 {
+			b.enter(now, startup) // it was jitter
+		} else if a.Sample > 0 && now.Sub(b.since) > a.Sample {
+			b.fill(now) // what was sent at its start has been delivered at the full rate
+		}
+	case drain:
+		if a.Left <= b.floored(b.inflight(one)) {
+			b.beginDown(now)
+			b.wait = firstWait * b.minRTT // Startup may have ended early
+			b.enter(now, cruise)
+		}
+	case down:
+		if b.timeToProbe(now) {
+			b.refill(now)
+		} else if a.Left <= b.floored(min(b.inflight(one), b.roomy())) {
+			b.enter(now, cruise)
+		}
+	case cruise:
+		if b.timeToProbe(now) {
+			b.refill(now)
+		}
+	case refill:
+		if b.rounds > 0 {
+			b.resetPlateau()
+			b.best, b.foot = b.rate(), b.rate()
+			b.enter(now, up)
+		}
+	case up:
+		b.climb(now, a)
+	case probeRTT:
+		b.checkProbeRTT(now, a.Left)
+		return
+	}
+	if b.filled && now.Sub(b.fresh) > probeRTTEvery && b.phase != drain {
+		b.saved = b.window
+		b.probeDone = 0
+		b.enter(now, probeRTT)
+	}
+}
+
+func (b *bbr) timeToProbe(now clock.Time) bool {
+	rounds := max(min(b.inflight(one)/b.mds, probeRounds), probeRoundsMin)
+	return now.Sub(b.cycle) >= b.wait || b.cycleTurns >= rounds
+}
+
+func (b *bbr) refill(now clock.Time) {
+	b.short, b.shortRate = noBound, noRate
+	b.enter(now, refill)
+}
+
+// climb goes on probing until the rate does not grow, a queue that was not there
+// shows, or as much is in flight as was once too much.
+func (b *bbr) climb(now clock.Time, a Ack) {
+	if a.InFlight+b.mds >= b.long && b.window >= b.long {
+		b.long = min(b.long+a.Rate.Acked, MaxWindow) // it carries more now
+		b.stale = 0                                  // that the rate does not grow is the bound's doing
+	}
+	switch {
+	case b.atPeak,
+		!b.crowded && b.rounds > 0 && b.swelling(),
+		b.crowded && b.rounds > 0 && a.InFlight >= b.inflight(gainUp)+2*b.mds:
+		b.beginDown(now)
+	case !b.steep && b.rounds >= gentleTurns:
+		b.steep, b.gain = true, gainUp
+	case b.steep && !b.crowded && b.rate() > 2*b.foot:
+		b.filled = false // the path carries far more than was known
+		b.resetPlateau()
+		b.enter(now, startup)
+	}
+}
+
+// checkProbeRTT keeps little in flight for a while and a round trip (§5.3.4).
+func (b *bbr) checkProbeRTT(now clock.Time, left int) {
+	switch {
+	case b.probeDone == 0:
+		if left <= b.probeRTTWindow() {
+			b.probeDone = now.Add(probeRTTTime)
+			b.rounds = 0
+			b.minRTT = noRTTYet
+			if b.turn.samples > 0 {
+				b.minRTT = b.turn.least
+			}
+		}
+	case now >= b.probeDone && b.rounds > 0:
+		b.fresh = now
+		b.window = max(b.window, b.saved)
+		b.short, b.shortRate = noBound, noRate
+		b.enter(now, cruise)
+	}
+}
+
+// probeRTTWindow goes by the last round trip: if the rate is out of date, as much
+// as it asks for would keep the queue that is to be drained.
+func (b *bbr) probeRTTWindow() int {
+	n := b.inflight(probeRTTGain)
+	if r := b.sendRate(); b.last > 0 && b.last < r {
+		n = int(mulDiv(uint64(n), b.last, r))
+	}
+	return b.floored(n)
+}
+
+// checkPlateau looks whether the rate still grows (§5.3.1.2).
+func (b *bbr) checkPlateau(t *turn) {
+	if t.limited || b.atPeak || b.phase != startup && b.phase != up {
+		return
+	}
+	growth := uint64(plateau)
+	if b.phase == up {
+		growth = one + uint64(b.gain-one)/2 // as much again would be had by sending so much more
+	}
+	if t.rate >= b.best/one*growth {
+		b.best, b.stale = t.rate, 0
+		return
+	}
+	b.stale++
+	b.atPeak = b.stale >= plateauTurns
+}
+
+func (b *bbr) resetPlateau() { b.best, b.stale, b.atPeak = 0, 0, false }
+
+// ease slows Cruise a little while a queue stands: the most that was ever
+// measured is a little more than what the path carries if acknowledgements come in
+// bunches. If that does not drain it, either others fill it or the path carries
+// less than it did; in both cases what was measured long ago is void.
+func (b *bbr) ease(t *turn) {
+	if t.samples == 0 {
+		return
+	}
+	if t.least <= b.minRTT+b.noise()*3/4 {
+		b.standing = 0
+	} else if b.standing++; !t.limited && t.rates > 0 {
+		every := easeTurns
+		if b.crowded {
+			every = crowdedTurns
+		}
+		if !b.crowded && b.standing%lessTurns == 0 && t.usual() < b.rate()/one*beta {
+			n := max(t.usual(), b.rate()/one*beta)
+			b.rates = [2]uint64{n, n}
+		} else if b.standing%every == 0 {
+			b.rates[0], b.rates[1] = b.rates[1], t.usual()
+		}
+	}
+	if b.phase == cruise {
+		b.gain = one
+		if b.standing > 0 && !b.crowded {
+			b.gain = gainEase
+		}
+	}
+}
