@@ -120,18 +120,11 @@ func bench(ctx context.Context, cmd *cli.Command, r *run) error {
 
 // benchWait measures with those who call, one at a time.
 func (r *run) benchWait(ctx context.Context) error {
-	key, err := r.identity()
-	if err != nil {
-		return err
-	}
-	n, err := r.node(key, nil)
+	n, err := r.awaits(ctx, "holdfast bench")
 	if err != nil {
 		return err
 	}
 	defer n.Close()
-	if err := r.announce(ctx, n, "holdfast bench"); err != nil {
-		return err
-	}
 	host := &benchHost{run: r}
 	return r.serve(ctx, n, benchService, host.serve)
 }

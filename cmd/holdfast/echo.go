@@ -20,18 +20,11 @@ func echoVerb(s streams) *cli.Command {
 var pingConfig = &node.ChannelConfig{Mode: node.Unreliable, LowLatency: true}
 
 func echo(ctx context.Context, _ *cli.Command, r *run) error {
-	key, err := r.identity()
-	if err != nil {
-		return err
-	}
-	n, err := r.node(key, nil)
+	n, err := r.awaits(ctx, "holdfast ping")
 	if err != nil {
 		return err
 	}
 	defer n.Close()
-	if err := r.announce(ctx, n, "holdfast ping"); err != nil {
-		return err
-	}
 	return r.serve(ctx, n, echoService, r.echoTo)
 }
 

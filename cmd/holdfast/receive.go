@@ -39,18 +39,11 @@ func receive(ctx context.Context, cmd *cli.Command, r *run) error {
 	} else if !info.IsDir() {
 		return program.Misused("receive: --dir: %s is not a directory", dir)
 	}
-	key, err := r.identity()
-	if err != nil {
-		return err
-	}
-	n, err := r.node(key, nil)
+	n, err := r.awaits(ctx, "holdfast send FILE")
 	if err != nil {
 		return err
 	}
 	defer n.Close()
-	if err := r.announce(ctx, n, "holdfast send FILE"); err != nil {
-		return err
-	}
 	received := false
 	err = r.answerOne(ctx, n, fileService, func(ctx context.Context, c *node.Conn) error {
 		received = true

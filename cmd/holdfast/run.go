@@ -90,6 +90,24 @@ func (r *run) guest() (node.Key, error) {
 	return r.identity()
 }
 
+// awaits starts a node under the machine's identity and tells people by which command
+// others call it.
+func (r *run) awaits(ctx context.Context, command string) (*node.Node, error) {
+	key, err := r.identity()
+	if err != nil {
+		return nil, err
+	}
+	n, err := r.node(key, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.announce(ctx, n, command); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
 // node starts a node under the key. The trace may be nil.
 func (r *run) node(key node.Key, trace *node.Trace) (*node.Node, error) {
 	for _, s := range r.servers {
