@@ -128,6 +128,7 @@ func (ch *Channel) RecvInto(ctx context.Context, buf []byte) (int, error) {
 		case c.err != nil:
 			return 0, c.err
 		}
+		c.flush(now)
 		if err := s.wait(ctx, &ch.readers); err != nil {
 			return 0, err
 		}

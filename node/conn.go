@@ -240,6 +240,7 @@ func (c *Conn) receive(ctx context.Context, readers *waitList, take func(session
 		case c.err != nil:
 			return Message{}, c.err
 		}
+		c.flush(now)
 		if err := s.wait(ctx, readers); err != nil {
 			return Message{}, err
 		}

@@ -122,6 +122,7 @@ func (s *shard) drainIfPending(now session.Time) {
 // does a short one of a low-latency channel.
 const (
 	burstGap   = 10 * time.Microsecond
+	burstRun   = 3 // messages in a row that may be chance
 	burstMax   = 32 << 10
 	burstShare = 4 // of the time so far, within burstWait
 	burstWait  = 20 * time.Microsecond
@@ -132,6 +133,7 @@ const (
 type burst struct {
 	began  session.Time
 	sentAt session.Time // the last message: when its sender went on
+	run    int          // messages so far
 	bytes  int          // held back
 	end    session.Time // until when, at the latest
 }
@@ -147,13 +149,14 @@ func (c *Conn) sent(now session.Time, n int) {
 	}
 	follows := now.Sub(b.sentAt) < burstGap
 	if !follows {
-		b.began, b.bytes = now, 0
+		b.began, b.bytes, b.run = now, 0, 0
 	}
+	b.run++
 	if b.bytes == 0 {
 		b.end = now.Add(min(max(now.Sub(b.began)/burstShare, burstWait), burstLong))
 	}
 	b.sentAt = now
-	if b.bytes += n; follows && b.bytes < burstMax && now < b.end {
+	if b.bytes += n; b.run > burstRun && b.bytes < burstMax && now < b.end {
 		c.sess.Hold(b.end)
 		s.armAt(now, b.end)
 		return
@@ -162,6 +165,16 @@ func (c *Conn) sent(now session.Time, n int) {
 	c.sess.Hold(0)
 	s.drain(now)
 	b.sentAt = s.node.now()
+}
+
+// flush lets go what a burst holds back: its sender waits for the peer now, which
+// may wait for that.
+func (c *Conn) flush(now session.Time) {
+	if c.burst.bytes > 0 {
+		c.burst.bytes = 0
+		c.sess.Hold(0)
+		c.shard.drain(now)
+	}
 }
 
 // followUp makes the changes that draining made due, and reports whether there
