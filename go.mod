@@ -3,6 +3,7 @@ module github.com/seed-67dce94e/holdfast
 go 1.26.0
 
 require (
+	github.com/cloudflare/circl v1.6.5
 	github.com/coder/websocket v1.8.15
 	github.com/flynn/noise v1.1.0
 	github.com/google/uuid v1.6.0

@@ -314,7 +314,9 @@ func TestNoCurveOperationBeforeTheCheapChecks(t *testing.T) {
 	mustPanic(t, "a good INIT was read without the private key", func() { responder.Read(good) })
 
 	resp, _ := p.respond(good)
-	p.initiator.keys = keyPair{}
+	blind = *p.alice
+	blind.private = nil
+	p.initiator.id, p.initiator.noise = &blind, nil // to be made again from the keys
 	for at := range resp {
 		bad := bytes.Clone(resp)
 		bad[at] ^= 1

@@ -1,9 +1,7 @@
 package handshake
 
 import (
-	"crypto/ecdh"
 	"errors"
-	"fmt"
 
 	"github.com/seed-67dce94e/holdfast/wire"
 )
@@ -22,7 +20,7 @@ var (
 // An Identity is a private key and what follows from it. It does not change and
 // may be shared by goroutines.
 type Identity struct {
-	private  *ecdh.PrivateKey
+	private  []byte
 	public   wire.PeerID
 	macKey   [32]byte // of MAC1 in frames to us
 	resetKey [32]byte
@@ -34,11 +32,7 @@ func NewIdentity(private [32]byte) (*Identity, error) {
 	if private == [32]byte{} {
 		return nil, errors.New("handshake: the private key is all zero")
 	}
-	key, err := ecdh.X25519().NewPrivateKey(private[:])
-	if err != nil {
-		return nil, fmt.Errorf("handshake: %w", err)
-	}
-	id := &Identity{private: key, public: wire.PeerID(key.PublicKey().Bytes())}
+	id := &Identity{private: private[:], public: publicKey(private[:])}
 	id.macKey = macKey(id.public)
 	id.resetKey = deriveKey(labelReset, private[:])
 	return id, nil

@@ -22,7 +22,7 @@ type Initiator struct {
 	conn     wire.ConnID
 	params   []byte
 	prologue []byte
-	keys     keyPair
+	private  ephemeral
 
 	frame  [wire.InitLen]byte
 	noise  *noise.HandshakeState // nil after a RESP that failed
@@ -42,10 +42,6 @@ func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, 
 	if err != nil {
 		return nil, err
 	}
-	key, err := parseEphemeral(ephemeral)
-	if err != nil {
-		return nil, err
-	}
 	cookie := cookieKey(peer)
 	aead, err := chacha20poly1305.NewX(cookie[:])
 	if err != nil {
@@ -57,7 +53,7 @@ func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, 
 		conn:     params.ConnID,
 		params:   params.Append(nil),
 		prologue: intro,
-		keys:     keyPair{static: id.private, ephemeral: key},
+		private:  ephemeral,
 		cookie:   aead,
 		mac:      newHasher(id.macKey[:]),
 	}
@@ -72,7 +68,7 @@ func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, 
 // restart brings the Noise state to where it waits for the RESP. It computes the
 // same message every time.
 func (i *Initiator) restart() ([]byte, error) {
-	state, err := newNoise(i.id, &i.keys, i.peer[:], i.prologue)
+	state, err := newNoise(i.id, &i.private, i.peer[:], i.prologue)
 	if err != nil {
 		return nil, err
 	}

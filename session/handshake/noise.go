@@ -1,11 +1,11 @@
 package handshake
 
 import (
-	"crypto/ecdh"
 	"crypto/sha256"
 	"io"
 	"math"
 
+	"github.com/cloudflare/circl/dh/x25519"
 	"github.com/flynn/noise"
 	"github.com/google/uuid"
 
@@ -21,62 +21,62 @@ type Result struct {
 	SessionID  uuid.UUID   // a name made from Hash, equal on both sides; not a secret
 }
 
-// The names that a keyPair goes by inside Noise.
-var (
-	staticHandle    = []byte{'s'}
-	ephemeralHandle = []byte{'e'}
-)
+// x25519DH is X25519 (RFC 7748) as Noise calls it. It is circl's and not crypto/ecdh's,
+// which takes nearly twice as long, and computes the public key of every private one
+// that it is given as bytes.
+type x25519DH struct{}
 
-// A keyPair holds the two private keys of one side of one handshake, and is the
-// Diffie-Hellman function that Noise calls. Noise passes private keys as bytes,
-// and to parse those costs crypto/ecdh as much as the exchange itself, since it
-// computes the public key. So Noise gets only a handle, and the keys, parsed
-// once, stay here.
-type keyPair struct {
-	static, ephemeral *ecdh.PrivateKey
-}
-
-// GenerateKeypair implements [noise.DHFunc]. It generates nothing: the ephemeral
-// key was an argument.
-func (k *keyPair) GenerateKeypair(io.Reader) (noise.DHKey, error) {
-	return noise.DHKey{Private: ephemeralHandle, Public: k.ephemeral.PublicKey().Bytes()}, nil
+// GenerateKeypair implements [noise.DHFunc].
+func (x25519DH) GenerateKeypair(random io.Reader) (noise.DHKey, error) {
+	private := make([]byte, wire.NoiseKey)
+	if _, err := io.ReadFull(random, private); err != nil {
+		return noise.DHKey{}, err
+	}
+	public := publicKey(private)
+	return noise.DHKey{Private: private, Public: public[:]}, nil
 }
 
 // DH implements [noise.DHFunc]. It fails for a point of low order.
-func (k *keyPair) DH(handle, public []byte) ([]byte, error) {
-	point, err := ecdh.X25519().NewPublicKey(public)
-	if err != nil {
-		return nil, err
+func (x25519DH) DH(private, public []byte) ([]byte, error) {
+	var shared x25519.Key
+	if !x25519.Shared(&shared, (*x25519.Key)(private), (*x25519.Key)(public)) {
+		return nil, ErrKey
 	}
-	key := k.static
-	if handle[0] == ephemeralHandle[0] {
-		key = k.ephemeral
-	}
-	return key.ECDH(point)
+	return shared[:], nil
 }
 
 // DHLen implements [noise.DHFunc].
-func (k *keyPair) DHLen() int { return wire.NoiseKey }
+func (x25519DH) DHLen() int { return wire.NoiseKey }
 
 // DHName implements [noise.DHFunc].
-func (k *keyPair) DHName() string { return "25519" }
+func (x25519DH) DHName() string { return "25519" }
 
-// newNoise returns the state of one side before its first message. The hash is
-// SHA-256 and not BLAKE2s because the handshake key then feeds an HKDF of the
-// same hash in package seal, and processors have instructions for it.
-func newNoise(id *Identity, keys *keyPair, peer []byte, prologue []byte) (*noise.HandshakeState, error) {
+func publicKey(private []byte) (public wire.PeerID) {
+	x25519.KeyGen((*x25519.Key)(&public), (*x25519.Key)(private))
+	return public
+}
+
+// An ephemeral is the private key that Noise draws for one handshake: it was drawn
+// before, by who holds the source of randomness.
+type ephemeral [32]byte
+
+// Read implements [io.Reader].
+func (e *ephemeral) Read(p []byte) (int, error) { return copy(p, e[:]), nil }
+
+// newNoise returns the state of one side before its first message, which draws the
+// ephemeral key as it writes. The hash is SHA-256 and not BLAKE2s because the handshake
+// key then feeds an HKDF of the same hash in package seal, and processors have
+// instructions for it.
+func newNoise(id *Identity, e *ephemeral, peer []byte, prologue []byte) (*noise.HandshakeState, error) {
 	return noise.NewHandshakeState(noise.Config{
-		CipherSuite:   noise.NewCipherSuite(keys, noise.CipherChaChaPoly, noise.HashSHA256),
+		CipherSuite:   noise.NewCipherSuite(x25519DH{}, noise.CipherChaChaPoly, noise.HashSHA256),
+		Random:        e,
 		Pattern:       noise.HandshakeIK,
 		Initiator:     peer != nil,
 		Prologue:      prologue,
-		StaticKeypair: noise.DHKey{Private: staticHandle, Public: id.public[:]},
+		StaticKeypair: noise.DHKey{Private: id.private, Public: id.public[:]},
 		PeerStatic:    peer,
 	})
-}
-
-func parseEphemeral(private [32]byte) (*ecdh.PrivateKey, error) {
-	return ecdh.X25519().NewPrivateKey(private[:])
 }
 
 // appMax is the longest application name; its length takes one byte.

@@ -103,8 +103,8 @@ type Pending struct {
 	Peer   wire.PeerID
 	Params wire.Params
 
-	keys  *keyPair
-	noise *noise.HandshakeState
+	private *ephemeral
+	noise   *noise.HandshakeState
 }
 
 // Read opens an INIT frame. It does the work of two scalar multiplications, after
@@ -121,8 +121,8 @@ func (r *Responder) Read(frame []byte) (*Pending, error) {
 	if !r.mac1.matches(f.MAC1, frame[:initMAC1]) {
 		return nil, ErrMAC
 	}
-	p := &Pending{keys: &keyPair{static: r.id.private}}
-	if p.noise, err = newNoise(r.id, p.keys, nil, r.prologue); err != nil {
+	p := &Pending{private: new(ephemeral)}
+	if p.noise, err = newNoise(r.id, p.private, nil, r.prologue); err != nil {
 		return nil, err
 	}
 	payload, _, _, err := p.noise.ReadMessage(nil, f.Noise)
@@ -147,9 +147,7 @@ func (r *Responder) Read(frame []byte) (*Pending, error) {
 // session's secrets. It may be called once. The ephemeral key must be fresh
 // random bytes, also for an INIT that was seen before.
 func (p *Pending) Respond(params *wire.Params, ephemeral [32]byte) (frame []byte, res Result, err error) {
-	if p.keys.ephemeral, err = parseEphemeral(ephemeral); err != nil {
-		return nil, res, err
-	}
+	*p.private = ephemeral
 	frame = wire.AppendRespHeader(make([]byte, 0, wire.RespLen), p.Params.ConnID)
 	frame, recv, send, err := p.noise.WriteMessage(frame, params.Append(nil))
 	if err != nil {
