@@ -77,6 +77,7 @@ type halfOpen struct {
 	frame   []byte // the RESP, the same bytes each time
 	to      Path
 	due     bool
+	first   Time // when it was first sent
 	sentAt  Time
 	sends   int
 	crossed *Session // our own dial to the same peer, if one was under way
@@ -210,7 +211,9 @@ func (s *Session) nextResp(now Time, buf []byte) (Datagram, bool) {
 		return Datagram{}, false
 	}
 	s.half.due, s.half.sentAt = false, now
-	s.half.sends++
+	if s.half.sends++; s.half.sends == 1 {
+		s.half.first = now
+	}
 	n := copy(buf, s.half.frame)
 	s.countSent(n)
 	if x := s.findPath(s.half.to); x != nil {

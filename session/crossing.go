@@ -107,6 +107,8 @@ func (s *Session) confirm(now Time) *Session {
 	dialed := s.half.crossed
 	if s.half.sends == 1 {
 		s.active.rec.RTT.Update(now.Sub(s.half.sentAt), 0, 0)
+	} else {
+		s.active.rec.RTT.Assume(now.Sub(s.half.first))
 	}
 	s.e.leaveHalfOpen(s)
 	s.confirmed = true

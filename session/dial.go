@@ -36,6 +36,7 @@ type dialState struct {
 type dialPath struct {
 	Path
 	next  Time // when the INIT goes there (again)
+	first Time // INIT
 	sent  Time // last INIT; 0 is none yet
 	sends int  // INITs sent
 	tries int  // of those, since the schedule began anew
@@ -116,6 +117,9 @@ func (s *Session) nextInit(now Time, buf []byte) (Datagram, bool) {
 		d.tries++
 		d.sends++
 		d.sent = now
+		if d.sends == 1 {
+			d.first = now
+		}
 		n := copy(buf, s.dial.hs.Frame())
 		s.countSent(n)
 		return Datagram{Path: d.Path, Data: buf[:n], Segment: n}, true
@@ -167,6 +171,8 @@ func (s *Session) proveDialed(now Time, dialed []dialPath) {
 		x.validated, x.validatedAt = true, now
 		if d.sends == 1 {
 			x.rec.RTT.Update(now.Sub(d.sent), 0, 0)
+		} else {
+			x.rec.RTT.Assume(now.Sub(d.first))
 		}
 	}
 }

@@ -220,7 +220,7 @@ func (s *Session) leaveFor(now Time, x *path, size int) leave {
 	if s.holdUntil > now {
 		return forUrgent
 	}
-	if at := s.loss.PaceUntil(now, x.rec); at > now {
+	if at := s.loss.PaceUntil(now, x.rec, s.msgs.Pending()); at > now {
 		s.paceAt = at
 		return forUrgent
 	}

@@ -41,6 +41,7 @@ const (
 	extendedMax          = 4       // channels that hold more than their window, for messages longer than that
 	windowMin            = 1 << 10
 	growthMax            = 4 // channels whose window may grow to WindowMax
+	windowTurns          = 8 // round trips
 )
 
 // Config sets up a Set. The zero value of every field works.

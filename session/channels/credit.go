@@ -30,13 +30,14 @@ func (ch *channel) needed() uint64 {
 // updateCredit grants the peer more credit on a channel if that is due. It is
 // called after credit was freed, or a message that is not complete has changed.
 func (s *Set) updateCredit(now clock.Time, ch *channel) {
+	s.growWindow(now, ch)
 	s.reserve(ch)
-	s.grantDue(now, ch)
+	s.grantDue(ch)
 	for s.waiting.Len() > 0 && s.extended < extendedMax {
 		next, _ := s.waiting.Pop()
 		next.waits = false
 		s.reserve(next)
-		s.grantDue(now, next)
+		s.grantDue(next)
 	}
 }
 
@@ -78,12 +79,11 @@ func (s *Set) measure(ch *channel) {
 // little of it is left over if the message is given up. It waits for half a
 // window to be due, so that CREDIT chunks are few, unless the peer may be about
 // to run out in the middle of a message.
-func (s *Set) grantDue(now clock.Time, ch *channel) {
+func (s *Set) grantDue(ch *channel) {
 	half := uint64(ch.window) / 2
 	short := ch.granted-ch.received <= half && ch.needed() > ch.granted
 	if limit := ch.grantable(); limit >= ch.granted+half || short && limit > ch.granted {
-		s.growWindow(now, ch)
-		ch.granted, ch.raised = ch.grantable(), now
+		ch.granted = ch.grantable()
 		s.creditDue(ch)
 		s.measure(ch)
 	}
@@ -94,16 +94,17 @@ func (ch *channel) grantable() uint64 {
 	return max(ch.windowEnd(), min(ch.reserved, ch.received+uint64(ch.window)))
 }
 
-// growWindow makes the window of a channel four times as large whose peer uses
-// half of it within two round trips: then the window, and not the path or the
-// reader, may be what limits it. A sender that begins sends three times as much in
-// each round trip.
+// growWindow keeps the window of a channel at windowTurns times what its peer uses in a
+// round trip: then neither the path nor a sender that begins, and sends three times as
+// much in each round trip, has to wait for credit. It grows by half if not to its largest,
+// since each step is a CREDIT of its own.
 func (s *Set) growWindow(now clock.Time, ch *channel) {
-	if now.Sub(ch.raised) >= 2*s.rtt {
-		return
+	if now.Sub(ch.turn) >= s.rtt {
+		ch.turn, ch.turnFrom = now, ch.consumed
 	}
-	by := min(3*ch.window, s.cfg.WindowMax-ch.window)
-	if s.grown+by > growthMax*(s.cfg.WindowMax-s.cfg.Window) {
+	want := min(windowTurns*(ch.consumed-ch.turnFrom), uint64(s.cfg.WindowMax))
+	by := int(want) - ch.window
+	if by <= 0 || by < ch.window/2 && ch.window+by < s.cfg.WindowMax || s.grown+by > growthMax*(s.cfg.WindowMax-s.cfg.Window) {
 		return
 	}
 	ch.window += by

@@ -82,23 +82,26 @@ func TestCanceledLongMessagesGiveTheirReservationBack(t *testing.T) {
 }
 
 func TestWindowGrowsForAFastReaderOfALongPath(t *testing.T) {
-	run := func(between time.Duration) int {
+	run := func(size int, between time.Duration) int {
 		a, b := newPair(Config{Window: 10_000, WindowMax: 100_000})
 		b.SetPath(100*ms, 0)
 		now := clock.Time(1)
 		for range 100 {
 			now = now.Add(between)
-			send(t, a, now, Message{Data: body(1, 3000)})
+			send(t, a, now, Message{Data: body(1, size)})
 			exchange(t, now, a, b)
 			received(b, now, 0)
 			exchange(t, now, a, b)
 		}
 		return b.byID[0].window
 	}
-	if w := run(10 * ms); w != 100_000 {
+	if w := run(3000, 10*ms); w != 100_000 {
 		t.Errorf("window of a channel that fills it: %d", w)
 	}
-	if w := run(1000 * ms); w != 10_000 {
+	if w := run(3000, 1000*ms); w != windowTurns*(3000+MessageOverhead) {
+		t.Errorf("window of a channel that needs a little more: %d", w)
+	}
+	if w := run(1000, 1000*ms); w != 10_000 {
 		t.Errorf("window of a channel that does not need it: %d", w)
 	}
 }

@@ -125,7 +125,7 @@ func (ch *channel) describe(w *scribe) {
 	number(w, &ch.consumed)
 	number(w, &ch.granted)
 	number(w, &ch.window)
-	number(w, &ch.raised)
+	ch.turn, ch.turnFrom = 0, 0
 	number(w, &ch.reserved)
 }
 

@@ -211,7 +211,8 @@ type channel struct {
 	consumed  uint64         // of it, freed again
 	granted   uint64         // credit granted to the peer
 	window    int            // how far granted should be ahead of consumed
-	raised    clock.Time     // when granted was last raised
+	turn      clock.Time     // when the round trip began in which use is measured
+	turnFrom  uint64         // consumed by then
 	creditDue bool           // the channel is in Set.credits
 	reserved  uint64         // granted may go up to here for messages in progress
 	extended  bool           // granted or reserved is beyond consumed + window
@@ -302,7 +303,7 @@ func (s *Set) accept(now clock.Time, id uint16) (*channel, error) {
 		return nil, errChannels
 	}
 	ch := s.channel(id)
-	ch.accepted, ch.raised = true, now
+	ch.accepted, ch.turn = true, now
 	s.accepted++
 	return ch, nil
 }

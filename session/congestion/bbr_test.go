@@ -69,7 +69,7 @@ func (p *pipe) run(d time.Duration) {
 			next = min(next, tick)
 		} else {
 			for p.fly+mds <= p.c.Window() {
-				if at := p.p.Until(p.now, p.fly, &p.c, p.rtt); at > p.now {
+				if at := p.p.Until(p.now, p.fly, &p.c, p.rtt, true); at > p.now {
 					next = min(next, at)
 					break
 				}

@@ -11,10 +11,12 @@ const (
 	// unpacedRTT is the RTT below which pacing would cost more timers than it
 	// saves queue.
 	unpacedRTT = 2 * time.Millisecond
-	// burstTime is how much sending the bucket may save up: what a timer that is
-	// late must be able to make good.
+	// burstTime is how much sending the bucket may save up.
 	burstTime = 2 * time.Millisecond
 	minBurst  = 2 // datagrams
+	// lateMax is how late a timer may be for what was due meanwhile to be made good:
+	// a busy machine would be a slow path otherwise.
+	lateMax = 20 * time.Millisecond
 	// wakeTime is how much sending is worth a timer of its own, up to maxBurst.
 	wakeTime = time.Millisecond
 	maxBurst = 64 << 10
@@ -29,17 +31,19 @@ const (
 type Pacer struct {
 	bytes int // may be negative: probes are sent whatever it holds
 	at    clock.Time
+	due   clock.Time // what waits was to be sent then; 0 if nothing waits
 }
 
 // OnSent takes a frame out of the bucket. inFlight is without it.
 func (p *Pacer) OnSent(now clock.Time, size, inFlight int, c *Controller, srtt time.Duration) {
 	p.bytes = p.level(now, inFlight, c, c.Rate(srtt)) - size
-	p.at = now
+	p.at, p.due = now, 0
 }
 
 // Until returns when a datagram of the largest size may be sent: now, or a
-// moment at which several may.
-func (p *Pacer) Until(now clock.Time, inFlight int, c *Controller, srtt time.Duration) clock.Time {
+// moment at which several may. If something waits for that and is sent later, what it
+// missed is made good.
+func (p *Pacer) Until(now clock.Time, inFlight int, c *Controller, srtt time.Duration, waits bool) clock.Time {
 	if c.unpaced(srtt) {
 		return now
 	}
@@ -47,6 +51,11 @@ func (p *Pacer) Until(now clock.Time, inFlight int, c *Controller, srtt time.Dur
 	level := p.level(now, inFlight, c, rate)
 	if level >= c.mds {
 		return now
+	}
+	if !waits {
+		p.due = 0
+	} else if p.due == 0 || p.due > now {
+		p.due = now.Add(time.Duration(mulDiv(uint64(c.mds-level), uint64(time.Second), max(rate, 1))))
 	}
 	want := max(c.mds, min(perTime(wakeTime, rate), maxBurst))
 	wait := mulDiv(uint64(want-level), uint64(time.Second), max(rate, 1))
@@ -56,7 +65,11 @@ func (p *Pacer) Until(now clock.Time, inFlight int, c *Controller, srtt time.Dur
 // level is what the bucket holds. It is stored only when a frame is sent: else
 // asking often would round the refill away.
 func (p *Pacer) level(now clock.Time, inFlight int, c *Controller, rate uint64) int {
-	full := max(perTime(burstTime, rate), minBurst*c.mds)
+	save := burstTime
+	if p.due != 0 {
+		save += min(max(now.Sub(p.due), 0), lateMax)
+	}
+	full := max(perTime(save, rate), minBurst*c.mds)
 	level := p.bytes
 	if level < full {
 		level = min(level+perTime(now.Sub(p.at), rate), full)

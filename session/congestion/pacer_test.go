@@ -17,7 +17,7 @@ func drainPacer(c *Controller, srtt, d time.Duration) (bytes, timers, burst int)
 	now := clock.Time(time.Hour)
 	end, in := now.Add(d), 0
 	for now < end {
-		at := p.Until(now, inFlight, c, srtt)
+		at := p.Until(now, inFlight, c, srtt, true)
 		if at > now {
 			now, in = at, 0
 			timers++
@@ -75,12 +75,12 @@ func TestPacerAllowsTheInitialWindowAtOnce(t *testing.T) {
 	var p Pacer
 	now := clock.Time(time.Hour)
 	for i := range 10 {
-		if p.Until(now, i*mds, c, 100*ms) != now {
+		if p.Until(now, i*mds, c, 100*ms, true) != now {
 			t.Fatalf("datagram %d has to wait", i+1)
 		}
 		p.OnSent(now, mds, i*mds, c, 100*ms)
 	}
-	if p.Until(now, inFlight, c, 100*ms) == now {
+	if p.Until(now, inFlight, c, 100*ms, true) == now {
 		t.Error("no end to the burst")
 	}
 }
@@ -91,7 +91,7 @@ func TestPacerLeavesShortPathsAlone(t *testing.T) {
 	for range 1000 {
 		p.OnSent(1, mds, inFlight, c, ms)
 	}
-	if p.Until(1, inFlight, c, unpacedRTT-1) != 1 {
+	if p.Until(1, inFlight, c, unpacedRTT-1, true) != 1 {
 		t.Error("paced")
 	}
 }
@@ -103,12 +103,44 @@ func TestAskingThePacerOftenCostsNothing(t *testing.T) {
 	for range 3 {
 		p.OnSent(now, mds, inFlight, c, 500*ms)
 	}
-	at := p.Until(now, inFlight, c, 500*ms)
+	at := p.Until(now, inFlight, c, 500*ms, true)
 	for now < at-1 {
 		now += 1000
-		p.Until(now, inFlight, c, 500*ms)
+		p.Until(now, inFlight, c, 500*ms, true)
 	}
-	if got := p.Until(at, inFlight, c, 500*ms); got != at {
+	if got := p.Until(at, inFlight, c, 500*ms, true); got != at {
 		t.Errorf("has to wait %v longer for having asked", got.Sub(at))
+	}
+}
+
+// A machine that wakes the sender late does not make it slower, but for delays that no
+// timer has; a sender that had nothing to send saves up no more than a burst.
+func TestPacerMakesGoodWhatWasLate(t *testing.T) {
+	c := pacedController(1000*mds, false)
+	const srtt = 100 * ms
+	perMs := float64(c.Rate(srtt)) / 1000
+	for _, tc := range []struct {
+		late  time.Duration
+		waits bool
+		want  float64 // milliseconds of sending in a burst
+	}{
+		{5 * ms, true, 6}, {15 * ms, true, 16}, {time.Second, true, 22}, {15 * ms, false, 2},
+	} {
+		var p Pacer
+		now := clock.Time(time.Hour)
+		burst := func(waits bool) (bytes int, at clock.Time) {
+			for {
+				if at = p.Until(now, inFlight, c, srtt, waits); at > now {
+					return bytes, at
+				}
+				p.OnSent(now, mds, inFlight, c, srtt)
+				bytes += mds
+			}
+		}
+		_, at := burst(tc.waits)
+		now = at.Add(tc.late)
+		if got, _ := burst(tc.waits); float64(got) < (tc.want-.1)*perMs || float64(got) > (tc.want+.2)*perMs {
+			t.Errorf("%v late, waiting %v: a burst of %.2f ms, want %.1f", tc.late, tc.waits, float64(got)/perMs, tc.want)
+		}
 	}
 }

@@ -51,7 +51,7 @@ func (c *cycle) step() {
 		c.t.Fatal(err)
 	}
 	c.s.CanSend(c.p, frameSize)
-	c.s.PaceUntil(c.now, c.p)
+	c.s.PaceUntil(c.now, c.p, true)
 	c.s.Deadline()
 }
 

@@ -160,7 +160,7 @@ func (f *linkFlow) drive() {
 			f.p.OnLimited()
 			break
 		}
-		if at := f.s.PaceUntil(now, f.p); at > now {
+		if at := f.s.PaceUntil(now, f.p, true); at > now {
 			next = at
 			break
 		}

@@ -115,7 +115,7 @@ func (p *Path) SetPatient(patient bool) { p.patient = patient }
 func (p *Path) ResetPTO() { p.ptoCount = 0 }
 
 func (p *Path) onSent(f *Sent, maxAckDelay time.Duration) {
-	p.cc.OnSent(f.At, f.PN, p.inFlight, p.RTT.PTO(maxAckDelay), p.RTT.Min())
+	p.cc.OnSent(f.At, f.PN, p.inFlight, p.RTT.PTO(maxAckDelay), p.RTT.bound())
 	p.pacer.OnSent(f.At, f.Size, p.inFlight, &p.cc, p.RTT.Smoothed())
 	f.stamp = p.sampler.OnSent(f.At, p.inFlight)
 	if p.RTT.HasSample() {

@@ -22,6 +22,7 @@ type RTT struct {
 	smoothed time.Duration
 	variance time.Duration
 	renewMin bool // the next sample replaces min
+	assumed  time.Duration
 }
 
 func (r *RTT) init() { *r = RTT{smoothed: initialRTT, variance: initialRTT / 2} }
@@ -46,6 +47,24 @@ func (r *RTT) Update(sample, ackDelay, maxAckDelay time.Duration) {
 	}
 	r.variance = (3*r.variance + (r.smoothed - sample).Abs()) / 4
 	r.smoothed = (7*r.smoothed + sample) / 8
+}
+
+// Assume takes the time that a handshake took which is no sample, because its frame
+// was repeated: the round trip is not longer. It stands until there is a sample, if it
+// is less than what is assumed without it.
+func (r *RTT) Assume(most time.Duration) {
+	if most < initialRTT && !r.HasSample() {
+		r.assumed = max(most, minSample)
+		r.smoothed, r.variance = r.assumed, r.assumed/2
+	}
+}
+
+// bound is the least time that the RTT is known not to exceed; 0 if none is.
+func (r *RTT) bound() time.Duration {
+	if r.HasSample() {
+		return r.min
+	}
+	return r.assumed
 }
 
 // HasSample reports whether there was a sample.

@@ -131,9 +131,10 @@ func (s *State) CanExceed(p *Path, size int) bool {
 	return p.urgent+size <= urgentMax && s.log.outstanding < maxOutstanding
 }
 
-// PaceUntil returns when the pacer lets the path send: now, or later.
-func (s *State) PaceUntil(now clock.Time, p *Path) clock.Time {
-	return p.pacer.Until(now, p.inFlight, &p.cc, p.RTT.Smoothed())
+// PaceUntil returns when the pacer lets the path send: now, or later. It is told
+// whether anything waits for it.
+func (s *State) PaceUntil(now clock.Time, p *Path, waits bool) clock.Time {
+	return p.pacer.Until(now, p.inFlight, &p.cc, p.RTT.Smoothed(), waits)
 }
 
 // LargestAcked returns the largest number that the peer has acknowledged.
