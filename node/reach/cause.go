@@ -27,26 +27,95 @@ const (
 	CauseTrying                  // nothing stands in the way, but they have not met yet
 )
 
-var causeNames = [...]string{
-	"none", "no-server", "peer-absent", "relay-only", "udp-blocked", "no-common-family", "no-hairpin", "both-nats-hard",
-	"search-off", "port-not-found", "no-answer", "still-trying",
+// causeWords says what a cause is to programs and to people, and what the user can do
+// about it.
+type causeWords struct{ name, text, remedy string }
+
+var causes = [...]causeWords{
+	CauseNone: {
+		name: "none",
+		text: "nothing stands in the way",
+	},
+	CauseNoServer: {
+		name:   "no-server",
+		text:   "no rendezvous server could be asked to introduce the two",
+		remedy: "check the address of the rendezvous server, and that its UDP port and TCP port are open",
+	},
+	CauseAbsent: {
+		name:   "peer-absent",
+		text:   "no rendezvous server knows the peer, or it does not want to be introduced",
+		remedy: "start the other side with the same server; it must accept this peer",
+	},
+	CauseRelayOnly: {
+		name:   "relay-only",
+		text:   "addresses are kept from the other side (relay only)",
+		remedy: "nothing is wrong: the side that wants only relays was set up that way",
+	},
+	CauseNoUDP: {
+		name:   "udp-blocked",
+		text:   "the network lets no UDP pass",
+		remedy: "let UDP pass in the firewall or network of that side; until then the relay carries the session over TCP",
+	},
+	CauseFamily: {
+		name:   "no-common-family",
+		text:   "the two have no address family in common: one has IPv4 alone, the other IPv6",
+		remedy: "give both sides IPv6, or both IPv4",
+	},
+	CauseNoHairpin: {
+		name:   "no-hairpin",
+		text:   "both are behind the same public address, and its NAT does not let them reach each other through it",
+		remedy: "connect both to one local network, or let their common NAT turn packets around (hairpinning); a carrier's NAT that does not is beyond your reach: use IPv6",
+	},
+	CauseBothHard: {
+		name:   "both-nats-hard",
+		text:   "the NATs of both sides give each destination another port, and these cannot be guessed on both",
+		remedy: "switch on port mapping (UPnP, NAT-PMP or PCP) in either router, or use IPv6 on both sides",
+	},
+	CauseSearchOff: {
+		name:   "search-off",
+		text:   "a NAT gives each destination another port at random and the other side lets in known ports alone; searching for the port is switched off",
+		remedy: "switch on the search on both sides (--search), or port mapping (UPnP, NAT-PMP or PCP) in either router",
+	},
+	CauseNotFound: {
+		name:   "port-not-found",
+		text:   "a NAT gives each destination another port, which was searched for and not found yet",
+		remedy: "it is tried again by itself; port mapping (UPnP, NAT-PMP or PCP) in either router, or IPv6, needs no luck",
+	},
+	CauseUnanswered: {
+		name:   "no-answer",
+		text:   "probes were sent to all addresses and none was answered: a firewall drops them, most likely",
+		remedy: "let UDP to and from other hosts pass in the firewall of either side",
+	},
+	CauseTrying: {
+		name:   "still-trying",
+		text:   "the two are looking for each other at this moment",
+		remedy: "wait a few seconds",
+	},
+}
+
+func (c Cause) words() causeWords {
+	if int(c) < len(causes) {
+		return causes[c]
+	}
+	return causeWords{name: "unknown"}
 }
 
 // String returns a name for programs, such as "udp-blocked".
-func (c Cause) String() string {
-	if int(c) < len(causeNames) {
-		return causeNames[c]
-	}
-	return "unknown"
-}
+func (c Cause) String() string { return c.words().name }
+
+// Text returns the cause in plain words.
+func (c Cause) Text() string { return c.words().text }
+
+// Remedy returns what the user can do about a cause, in plain words.
+func (c Cause) Remedy() string { return c.words().remedy }
 
 // MarshalText implements [encoding.TextMarshaler].
 func (c Cause) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (c *Cause) UnmarshalText(b []byte) error {
-	for k, name := range causeNames {
-		if name == string(b) {
+	for k := range causes {
+		if causes[k].name == string(b) {
 			*c = Cause(k)
 			return nil
 		}
@@ -67,9 +136,6 @@ const (
 
 // String returns "", "this side", "the peer" or "both sides".
 func (p Party) String() string { return [...]string{"", "this side", "the peer", "both sides"}[p&3] }
-
-// MarshalText implements [encoding.TextMarshaler].
-func (p Party) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 func whose(this, peer bool) Party {
 	switch {
@@ -168,51 +234,4 @@ func (a *Attempt) sharePublicAddress() bool {
 		}
 	}
 	return false
-}
-
-// remedies says what would help against a cause.
-var remedies = [...]string{
-	CauseNone:       "",
-	CauseNoServer:   "check the address of the rendezvous server, and that its UDP port and TCP port are open",
-	CauseAbsent:     "start the other side with the same server; it must accept this peer",
-	CauseRelayOnly:  "nothing is wrong: the side that wants only relays was set up that way",
-	CauseNoUDP:      "let UDP pass in the firewall or network of that side; until then the relay carries the session over TCP",
-	CauseFamily:     "give both sides IPv6, or both IPv4",
-	CauseNoHairpin:  "connect both to one local network, or let their common NAT turn packets around (hairpinning); a carrier's NAT that does not is beyond your reach: use IPv6",
-	CauseBothHard:   "switch on port mapping (UPnP, NAT-PMP or PCP) in either router, or use IPv6 on both sides",
-	CauseSearchOff:  "switch on the search on both sides (--search), or port mapping (UPnP, NAT-PMP or PCP) in either router",
-	CauseNotFound:   "it is tried again by itself; port mapping (UPnP, NAT-PMP or PCP) in either router, or IPv6, needs no luck",
-	CauseUnanswered: "let UDP to and from other hosts pass in the firewall of either side",
-	CauseTrying:     "wait a few seconds",
-}
-
-// Remedy returns what the user can do about a cause, in plain words.
-func (c Cause) Remedy() string {
-	if int(c) < len(remedies) {
-		return remedies[c]
-	}
-	return ""
-}
-
-var causeTexts = [...]string{
-	CauseNone:       "nothing stands in the way",
-	CauseNoServer:   "no rendezvous server could be asked to introduce the two",
-	CauseAbsent:     "no rendezvous server knows the peer, or it does not want to be introduced",
-	CauseRelayOnly:  "addresses are kept from the other side (relay only)",
-	CauseNoUDP:      "the network lets no UDP pass",
-	CauseFamily:     "the two have no address family in common: one has IPv4 alone, the other IPv6",
-	CauseNoHairpin:  "both are behind the same public address, and its NAT does not let them reach each other through it",
-	CauseBothHard:   "the NATs of both sides give each destination another port, and these cannot be guessed on both",
-	CauseSearchOff:  "a NAT gives each destination another port at random and the other side lets in known ports alone; searching for the port is switched off",
-	CauseNotFound:   "a NAT gives each destination another port, which was searched for and not found yet",
-	CauseUnanswered: "probes were sent to all addresses and none was answered: a firewall drops them, most likely",
-	CauseTrying:     "the two are looking for each other at this moment",
-}
-
-// Text returns the cause in plain words.
-func (c Cause) Text() string {
-	if int(c) < len(causeTexts) {
-		return causeTexts[c]
-	}
-	return ""
 }

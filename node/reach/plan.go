@@ -37,9 +37,6 @@ func (t Technique) String() string {
 	return "unknown"
 }
 
-// MarshalText implements [encoding.TextMarshaler].
-func (t Technique) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
-
 // searches reports whether the technique is to be kept from running twice at one
 // time.
 func (t Technique) searches() bool {

@@ -129,17 +129,17 @@ func TestExplainNamesTheCause(t *testing.T) {
 }
 
 func TestEveryCauseHasItsWords(t *testing.T) {
-	if len(causeTexts) != len(causeNames) || len(remedies) != len(causeNames) {
-		t.Fatalf("%d names, %d texts, %d remedies", len(causeNames), len(causeTexts), len(remedies))
+	if len(causes) != int(CauseTrying)+1 {
+		t.Fatalf("words for %d causes", len(causes))
 	}
-	for k := range causeNames {
+	for k := range causes {
 		c := Cause(k)
 		var back Cause
 		text, _ := c.MarshalText()
 		if err := back.UnmarshalText(text); err != nil || back != c {
 			t.Errorf("%v: read as %v, %v", c, back, err)
 		}
-		if c.Text() == "" || c.Remedy() == "" && c != CauseNone {
+		if c.String() == "" || c.Text() == "" || c.Remedy() == "" && c != CauseNone {
 			t.Errorf("%v: %q, %q", c, c.Text(), c.Remedy())
 		}
 	}
