@@ -133,8 +133,6 @@ func (c *Client) addCandidates(i int, in *introduction, m *wire.Punch) {
 // goes on.
 func (c *Client) start(in *introduction) bool {
 	switch {
-	case in.at > c.now && in.expires > c.now:
-		return true // an opener was due
 	case c.cfg.Known(in.peer):
 		if !c.affords(in) {
 			return false
@@ -260,8 +258,6 @@ func (v *volley) begin(now clock.Time) {
 	v.ends = now.Add(probeTime)
 	if len(v.plan.guesses)+v.plan.sockets > 0 {
 		v.shotAt = now.Add(v.plan.wait)
-	}
-	if len(v.plan.guesses)+v.plan.sockets > 0 {
 		v.ends = max(v.ends, now.Add(v.duration()))
 	}
 }

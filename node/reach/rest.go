@@ -19,17 +19,16 @@ const wakeDelay = 300 * time.Millisecond
 // roundOver goes on to the next round if there is another way to try, or to rest.
 // It reports whether the introduction goes on.
 func (c *Client) roundOver(in *introduction) bool {
-	c.over(in)
-	if !in.own || c.hasDirect(in) || !in.retry && c.retries() >= maxRetries {
+	if !in.own || !in.retry && c.retries() >= maxRetries {
 		return false
 	}
 	next := in.round + 1
-	if next < roundsFor(techniqueFor(&in.me.nat, &in.it, in.round)) && c.changes(in) {
-		*in = introduction{peer: in.peer, own: true, retry: true, rests: in.rests, round: next}
-		c.again(in)
-		return true
+	if next >= roundsFor(techniqueFor(&in.me.nat, &in.it, in.round)) || !c.changes(in) {
+		return c.rest(in)
 	}
-	return c.rest(in)
+	c.over(in)
+	*in = introduction{peer: in.peer, own: true, retry: true, rests: in.rests, round: next}
+	return c.again(in)
 }
 
 // changes reports whether the next round differs from the last: by the technique,
@@ -42,16 +41,20 @@ func (c *Client) changes(in *introduction) bool {
 // rest puts an introduction that is over to rest if its session is still
 // relayed, and reports whether it goes on.
 func (c *Client) rest(in *introduction) bool {
-	c.over(in)
-	if !in.own || c.hasDirect(in) || !in.retry && c.retries() >= maxRetries {
+	if c.hasDirect(in) {
 		return false
 	}
-	*in = introduction{
-		peer: in.peer, own: true, retry: true, phase: resting, rests: in.rests + 1,
-		at:      c.now.Add(c.jitter(restTimes[min(in.rests, len(restTimes)-1)])),
-		expires: clock.Never,
-	}
+	c.restFor(in, restTimes[min(in.rests, len(restTimes)-1)], in.rests+1)
 	return true
+}
+
+// restFor puts an introduction to rest for about d.
+func (c *Client) restFor(in *introduction, d time.Duration, rests int) {
+	c.over(in)
+	*in = introduction{
+		peer: in.peer, own: true, retry: true, phase: resting, rests: rests,
+		at: c.now.Add(c.jitter(d)), expires: clock.Never,
+	}
 }
 
 // again begins an introduction anew, if there is still a reason.
@@ -82,13 +85,8 @@ func (c *Client) retries() (n int) {
 // anew shortly: what they tried in vain may work now.
 func (c *Client) wakeResting() {
 	for _, in := range c.introductions {
-		if !in.retry {
-			continue
-		}
-		c.over(in)
-		*in = introduction{
-			peer: in.peer, own: true, retry: true, phase: resting,
-			at: c.now.Add(c.jitter(wakeDelay)), expires: clock.Never,
+		if in.retry {
+			c.restFor(in, wakeDelay, 0)
 		}
 	}
 }

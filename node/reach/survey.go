@@ -128,7 +128,7 @@ func (c *Client) test(q query, done func(mapped netip.AddrPort, ok bool)) {
 
 // surveyOver notes the end of a survey: nothing is under way any more.
 func (c *Client) surveyOver(s *survey) {
-	if s != c.survey || s.open > 0 || s.findings.Done || s.hairpins != clock.Never || s.poison != clock.Never {
+	if s.open > 0 || s.findings.Done || s.hairpins != clock.Never || s.poison != clock.Never {
 		return
 	}
 	s.findings.Done = true
@@ -173,12 +173,9 @@ func (c *Client) mappingFound(seen []netip.AddrPort) {
 func (c *Client) surveyFiltering() {
 	c.test(query{to: c.survey.port(2), change: true}, func(_ netip.AddrPort, ok bool) {
 		nat := &c.survey.findings.NAT
-		switch {
-		case !ok:
-			nat.Filtering = wire.AddressAndPortDependent
-		default:
-			// One address cannot tell what the filter makes of another.
-			nat.Filtering = wire.AddressDependent
+		nat.Filtering = wire.AddressAndPortDependent
+		if ok {
+			nat.Filtering = wire.AddressDependent // one address cannot tell what the filter makes of another
 		}
 	})
 }
@@ -189,7 +186,7 @@ func (c *Client) surveyPoison() {
 	s := c.survey
 	s.side = c.openSocket()
 	c.test(query{link: s.side, to: s.port(0)}, func(mapped netip.AddrPort, ok bool) {
-		if !ok || c.survey != s {
+		if !ok {
 			return
 		}
 		s.poisonAt, s.poison = mapped, c.now.Add(poisonWait)
