@@ -44,7 +44,7 @@ func Listen(cfg *Config) (*Server, error) {
 	s.mu.Lock() // until the hub knows the port
 	defer s.mu.Unlock()
 	s.node, err = node.Listen(&node.Config{
-		Key: c.Key, App: wire.RendezvousApp, Addr: c.Addr, PacketConn: c.PacketConn, Stack: stackOf(&c),
+		Key: c.Key, App: wire.RendezvousApp, Addr: c.Addr, PacketConn: c.PacketConn, Stack: c.Stack,
 		KeepAlive: -1, IdleTimeout: idleTimeout, ServeSTUN: true, Allow: c.Allow, Shards: c.Shards, MaxMessage: messageMax,
 		Handler: (*handler)(s), Logger: c.Logger,
 	})
@@ -66,14 +66,6 @@ func Listen(cfg *Config) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// stackOf avoids the interface that holds a nil interface.
-func stackOf(c *Config) node.Stack {
-	if c.Stack == nil {
-		return nil
-	}
-	return c.Stack
 }
 
 // idleTimeout ends the session of a node that has gone without a word. It is also
