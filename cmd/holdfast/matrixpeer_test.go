@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-67dce94e/holdfast/cmd/holdfast/netnstest"
 	"github.com/seed-67dce94e/holdfast/node"
+	"github.com/seed-67dce94e/holdfast/rendezvous/lab"
 )
 
 // matrixPeerEnv makes the test binary one of the two peers of the matrix of real
@@ -138,7 +139,7 @@ func (p *matrixPeer) attempt(ctx context.Context, n *node.Node, t node.Ticket) (
 	e.FirstMS = milliseconds(time.Duration(binary.BigEndian.Uint64(m.Data)))
 	wait, cancel := context.WithTimeout(ctx, p.Patience)
 	defer cancel()
-	await(wait, func() bool { return c.Path().Kind == node.Direct || hopeless(n.Explain(t.Peer).Cause) })
+	await(wait, func() bool { return c.Path().Kind == node.Direct || lab.Hopeless(n.Explain(t.Peer).Cause) })
 	if c.Path().Kind == node.Direct {
 		e.DirectMS = milliseconds(time.Since(begun))
 	}
@@ -149,13 +150,4 @@ func (p *matrixPeer) attempt(ctx context.Context, n *node.Node, t node.Ticket) (
 		e.Text = string(text)
 	}
 	return e, c.Close()
-}
-
-// hopeless reports whether a node sees no way to a direct path.
-func hopeless(c node.Cause) bool {
-	switch c {
-	case node.CauseNoUDP, node.CauseFamily, node.CauseBothHard, node.CauseSearchOff:
-		return true
-	}
-	return false
 }

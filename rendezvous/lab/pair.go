@@ -16,10 +16,8 @@ func (p Pair) String() string { return p.A.String() + " -> " + p.B.String() }
 
 // Options say how a pair is tried.
 type Options struct {
-	Seed     uint64        // decides what the network does
-	OneWay   time.Duration // between any two of the three; if zero, 30 ms
-	Patience time.Duration // for a direct path; if zero, as long as the two try without a rest
-	NoSearch bool          // leaves the search over all ports off
+	Seed     uint64 // decides what the network does
+	NoSearch bool   // leaves the search over all ports off
 }
 
 // A Result is what became of a pair.
@@ -42,6 +40,8 @@ func (r *Result) Err(search bool) error {
 }
 
 const (
+	// Any two of the three are so far apart.
+	oneWay = 30 * time.Millisecond
 	// A node is given this long to look at its NATs before it dials.
 	settleTime = 3 * time.Second
 	// The longest a pair tries in a row: three rounds of the slowest technique.
@@ -53,13 +53,7 @@ const (
 // means that they did not even come to talk.
 func Run(ctx context.Context, p Pair, o Options) (r Result, err error) {
 	r.Pair = p
-	if o.OneWay == 0 {
-		o.OneWay = 30 * time.Millisecond
-	}
-	if o.Patience == 0 {
-		o.Patience = patience
-	}
-	w, err := New(o.Seed, o.OneWay)
+	w, err := New(o.Seed, oneWay)
 	if err != nil {
 		return r, err
 	}
@@ -79,11 +73,11 @@ func Run(ctx context.Context, p Pair, o Options) (r Result, err error) {
 	if err := wait(ctx, settleTime); err != nil {
 		return r, err
 	}
-	err = meet(ctx, &r, places[0].Node, places[1].Node, o.Patience)
+	err = meet(ctx, &r, places[0].Node, places[1].Node)
 	return r, err
 }
 
-func meet(ctx context.Context, r *Result, a, b *node.Node, patience time.Duration) error {
+func meet(ctx context.Context, r *Result, a, b *node.Node) error {
 	begun := time.Now()
 	ab, err := a.Dial(ctx, b.ID())
 	if err != nil {
@@ -101,7 +95,7 @@ func meet(ctx context.Context, r *Result, a, b *node.Node, patience time.Duratio
 	}
 	r.FirstMessage = time.Since(begun)
 	direct := func() bool { return ab.Path().Kind == node.Direct && ba.Path().Kind == node.Direct }
-	for !direct() && time.Since(begun) < patience && !hopeless(ab, ba) {
+	for !direct() && time.Since(begun) < patience && !Hopeless(a.Explain(b.ID()).Cause) {
 		if err := wait(ctx, tick); err != nil {
 			return err
 		}
@@ -115,9 +109,10 @@ func meet(ctx context.Context, r *Result, a, b *node.Node, patience time.Duratio
 	return nil
 }
 
-// hopeless reports whether the nodes themselves see no way to meet.
-func hopeless(ab, ba *node.Conn) bool {
-	switch ab.Node().Explain(ab.Peer()).Cause {
+// Hopeless reports whether two that are kept apart for a cause need not be waited for:
+// only another network, or other settings, would let them meet.
+func Hopeless(c node.Cause) bool {
+	switch c {
 	case node.CauseNoUDP, node.CauseFamily, node.CauseBothHard, node.CauseSearchOff, node.CauseRelayOnly:
 		return true
 	}

@@ -14,7 +14,7 @@ import (
 func inWorld(t *testing.T, f func(t *testing.T, w *World)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w, err := New(*seed, 30*time.Millisecond)
+		w, err := New(*seed, oneWay)
 		if err != nil {
 			t.Fatal(err)
 		}
