@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -12,6 +13,10 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var seed = flag.Uint64("seed", 1, "decides what the pretend networks do")
+
+// firstWithin is how long the first message may take from the dial on: one and a half
+// round trips over the relay, and hardly more.
+const firstWithin = 3*2*oneWay + 10*time.Millisecond
 
 // Every pair of kinds comes to what it must, whoever dials.
 func TestEachPairComesToWhatItMust(t *testing.T) {
@@ -37,6 +42,9 @@ func TestEachPairComesToWhatItMust(t *testing.T) {
 				}
 				if err != nil {
 					t.Fatalf("%v\nreplay: go test ./rendezvous/lab -run '%s' -seed %d\n%+v\n%s", err, t.Name(), *seed, r.Explained, r.Ladder)
+				}
+				if r.FirstMessage > firstWithin {
+					t.Errorf("first message after %v, want at most %v", r.FirstMessage, firstWithin)
 				}
 				limit := DirectWithin(p.A, p.B) // of the median
 				if networks(p) > 1 {
