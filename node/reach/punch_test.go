@@ -75,6 +75,24 @@ func TestStrangersDoNotCrowdOutAPeer(t *testing.T) {
 	r.take(Probe, "bob has a session")
 }
 
+// Strangers are not charged until their sessions are there. Then they are.
+func TestStrangersWhoseSessionsComeAreProbedWithinTheBudget(t *testing.T) {
+	r := newOnlineRig(t, 1)
+	for wave, want := range []int{maxInvited, 3} { // of the second, as many as probeRate allows meanwhile
+		for n := range maxInvited {
+			r.punch(0, uuidOf(100*wave+n), peer(byte(50+10*wave+n)), 0, false, addrOf(wave, n))
+		}
+		r.wantNone(Probe, "there is no session yet")
+		for n := range maxInvited {
+			r.peerUp(peer(byte(50 + 10*wave + n)))
+		}
+		if got := r.count(Probe); got != want || len(r.c.introductions) != want {
+			t.Errorf("wave %d: %d of %d are probed, want %d; %d introductions are left", wave, got, maxInvited, want, len(r.c.introductions))
+		}
+		r.advance(probeTime)
+	}
+}
+
 func TestStartIsNeverFarAway(t *testing.T) {
 	r := newOnlineRig(t, 1)
 	r.known[bob] = true
