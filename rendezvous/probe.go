@@ -104,14 +104,23 @@ func (p *prober) admits(from netip.AddrPort) bool {
 	return p.perSource.Take(p.now(), network(from.Addr(), bits), 1)
 }
 
-// listenProbe opens a probe port where the server itself listens.
-func listenProbe(c *Config, own netip.Addr) func(port uint16) (net.PacketConn, error) {
+// probeHosts returns the addresses of the probe ports: where the server itself listens.
+// On all addresses a stack has a socket for each family, the operating system one for both.
+func probeHosts(c *Config, own netip.Addr) []netip.Addr {
+	if c.Stack != nil && own.IsUnspecified() {
+		return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	}
+	return []netip.Addr{own}
+}
+
+// listenProbe opens probe ports at a host's address.
+func listenProbe(c *Config, host netip.Addr) func(port uint16) (net.PacketConn, error) {
 	return func(port uint16) (net.PacketConn, error) {
-		at := netip.AddrPortFrom(own, port)
+		at := netip.AddrPortFrom(host, port)
 		if c.Stack != nil {
 			return c.Stack.ListenUDP(at)
 		}
-		if own.IsUnspecified() {
+		if host.IsUnspecified() {
 			return net.ListenUDP("udp", &net.UDPAddr{Port: int(port)}) // both families
 		}
 		return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))

@@ -21,7 +21,7 @@ type Server struct {
 	log   logrus.FieldLogger
 	epoch time.Time // zero of the hub's clock
 
-	prober  *prober
+	probers []*prober
 	streams *streamServer
 
 	mu      sync.Mutex
@@ -53,10 +53,15 @@ func Listen(cfg *Config) (*Server, error) {
 	}
 	own := s.node.LocalAddr()
 	if c.PacketConn == nil {
-		s.prober = listenProbes(listenProbe(&c, own.Addr()), own.Port(), c.ProbePorts, s.now)
-		s.hub.probes = uint8(len(s.prober.ports))
-		if got := len(s.prober.ports); got < c.ProbePorts {
-			s.log.Warnf("rendezvous: only %d of the %d UDP ports after %d are free: nodes will know less of their NATs", got, c.ProbePorts, own.Port())
+		free := c.ProbePorts
+		for _, host := range probeHosts(&c, own.Addr()) {
+			p := listenProbes(listenProbe(&c, host), own.Port(), free, s.now)
+			s.probers = append(s.probers, p)
+			free = len(p.ports)
+		}
+		s.hub.probes = uint8(free)
+		if free < c.ProbePorts {
+			s.log.Warnf("rendezvous: only %d of the %d UDP ports after %d are free: nodes will know less of their NATs", free, c.ProbePorts, own.Port())
 		}
 	}
 	s.hub.stunPort = own.Port()
@@ -73,8 +78,8 @@ func Listen(cfg *Config) (*Server, error) {
 const idleTimeout = 3 * time.Minute
 
 func (s *Server) closeListeners() {
-	if s.prober != nil {
-		s.prober.close()
+	for _, p := range s.probers {
+		p.close()
 	}
 	if s.streams != nil {
 		s.streams.close()
