@@ -191,6 +191,9 @@ func (d *Diagnosis) judge() {
 	case d.Public == Yes && d.NAT.Filtering == wire.AddressAndPortDependent:
 		d.Verdict = "public address behind a firewall: direct paths to almost everybody"
 		d.Advice = "nothing to do"
+	case d.Public == Yes && d.NAT.Filtering == wire.BehaviorUnknown && !d.local():
+		d.Verdict = "public address, perhaps behind a firewall: the server has no probe ports, or they are blocked"
+		d.Advice = "open the server's probe ports, the UDP ports after its own"
 	case d.Public == Yes:
 		d.Verdict = "public address: direct paths to everybody who has UDP"
 		d.Advice = "nothing to do"

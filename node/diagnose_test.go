@@ -27,6 +27,22 @@ func TestServerOnThisMachineSaysNothingOfTheNetwork(t *testing.T) {
 	}
 }
 
+// Silence of the probe ports is no proof that no firewall stands before the node.
+func TestPublicAddressMayBeBehindAFirewall(t *testing.T) {
+	for filtering, want := range map[wire.NATBehavior]string{
+		wire.BehaviorUnknown:         "public address, perhaps behind a firewall",
+		wire.AddressAndPortDependent: "public address behind a firewall",
+		wire.AddressDependent:        "public address: direct paths to everybody",
+	} {
+		d := Diagnosis{UDP: Yes, Public: Yes, NAT: wire.NAT{Filtering: filtering}}
+		d.Servers = []ServerStatus{{Observed: netip.MustParseAddrPort("203.0.113.1:4000")}}
+		d.judge()
+		if !strings.HasPrefix(d.Verdict, want) {
+			t.Errorf("filtering %v: %q, want %q", filtering, d.Verdict, want)
+		}
+	}
+}
+
 // It is for the race detector.
 func TestDiagnoseWhileClosing(t *testing.T) {
 	for range 20 {
