@@ -195,17 +195,29 @@ func (c *Conn) talkNode(now session.Time) {
 	}
 }
 
+// giveReport tells the peer what this side has tried. Only the first shard knows, and
+// its lock must not be waited for under another's.
 func (c *Conn) giveReport(now session.Time) {
-	r := c.shard.node.shards[0].reach
-	if r.shard != c.shard || !c.talk.answers.Take(now, reportRate, 1) {
+	if !c.talk.answers.Take(now, reportRate, 1) {
 		return
 	}
-	b, err := json.Marshal(r.report(c.Peer()))
-	if err != nil || len(b) >= wire.NodeReportMax {
-		return
-	}
-	// An error means that the session has ended.
-	c.sess.Send(now, &session.Message{Channel: wire.ChannelNode, Data: append([]byte{byte(wire.NodeReport)}, b...)})
+	go func() {
+		b, err := json.Marshal(c.shard.node.report(c.Peer()))
+		if err != nil || len(b) >= wire.NodeReportMax {
+			return
+		}
+		c.shard.drive(func(now session.Time) {
+			// An error means that the session has ended.
+			c.sess.Send(now, &session.Message{Channel: wire.ChannelNode, Data: append([]byte{byte(wire.NodeReport)}, b...)})
+		})
+	}()
+}
+
+func (n *Node) report(peer PeerID) Report {
+	s := n.shards[0]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reach.report(peer)
 }
 
 // takeReport keeps a report that was asked for. It is only shown to people.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/node"
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // The tests in this file use real sockets on the loopback interface, and so the
@@ -187,6 +188,29 @@ func TestNodeUsesASocketItIsGiven(t *testing.T) {
 	want(t, ba, "hi")
 	if err := alice.Rebind(""); !errors.Is(err, node.ErrSharedSocket) {
 		t.Errorf("Rebind: %v", err)
+	}
+}
+
+// What a node knows of its peers' networks is kept by its first shard. Sessions of the
+// others tell and ask all the same.
+func TestSessionOfAnyShardIsExplained(t *testing.T) {
+	peer := node.Config{}
+	for peer.Key.IsZero() || peer.Key.ID()[0]%2 == 0 { // even ones are dialled by the first shard
+		var err error
+		if peer.Key, err = node.NewKey(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alice, bob := listenUDP(t, node.Config{Shards: 2, Search: true}), listenUDP(t, peer)
+	ab, ba := connectUDP(t, alice, bob, bob.LocalAddr())
+	if cores := alice.Status().Socket.Core; cores[1].Sessions != 1 {
+		t.Fatalf("the session is of the wrong shard: %+v", cores)
+	}
+	for c, search := range map[*node.Conn]bool{ab: false, ba: true} {
+		x := c.Explain(within(t, 10*time.Second))
+		if !x.Local.Known || !x.Remote.Known || x.Remote.NAT.Has(wire.NATSearch) != search {
+			t.Errorf("this side: %+v, the peer: %+v; want both known, and a peer that searches: %v", x.Local, x.Remote, search)
+		}
 	}
 }
 
