@@ -285,21 +285,26 @@ func (t *serverStream) stop() {
 
 var errOnlyPacketConn = errors.New("node: Config.PacketConn is all the network there is")
 
-// dialStream opens a WebSocket to a server: on the TCP port of the same number,
-// and, if the server has a name and so may have a certificate, on 443. The first
-// that opens is used.
-func (n *Node) dialStream(addr string) (*wslink.Conn, error) {
-	if n.cfg.PacketConn != nil {
-		return nil, errOnlyPacketConn
-	}
-	ctx, cancel := context.WithTimeout(n.ctx, streamDial)
-	defer cancel()
+// streamURLs lists where a server may take WebSockets: on the TCP port of the same
+// number, and, if it has a name and so may have a certificate, on 443.
+func streamURLs(addr string) []string {
 	urls := []string{"ws://" + addr}
 	if host, _, err := net.SplitHostPort(addr); err == nil {
 		if _, err := netip.ParseAddr(host); err != nil {
 			urls = append(urls, "wss://"+host)
 		}
 	}
+	return urls
+}
+
+// dialStream opens a WebSocket to a server. The first that opens is used.
+func (n *Node) dialStream(addr string) (*wslink.Conn, error) {
+	if n.cfg.PacketConn != nil {
+		return nil, errOnlyPacketConn
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, streamDial)
+	defer cancel()
+	urls := streamURLs(addr)
 	type result struct {
 		conn *wslink.Conn
 		err  error
