@@ -253,6 +253,46 @@ func TestLoneMessageLeavesAtOnceAndABurstSharesDatagrams(t *testing.T) {
 	})
 }
 
+// Who waits for the peer lets go what a burst of its own holds back: the peer may wait
+// for that. Here both ends do, so that a round trip takes as long as on the wire.
+func TestReplyAfterABurstIsNotHeldBack(t *testing.T) {
+	const burst, delay = 10, time.Millisecond
+	for name, recv := range map[string]func(c *node.Conn, ctx context.Context) error{
+		"Conn.Recv":    func(c *node.Conn, ctx context.Context) error { _, err := c.Recv(ctx); return err },
+		"Channel.Recv": func(c *node.Conn, ctx context.Context) error { _, err := c.Channel(0, nil).Recv(ctx); return err },
+		"Channel.RecvInto": func(c *node.Conn, ctx context.Context) error {
+			_, err := c.Channel(0, nil).RecvInto(ctx, make([]byte, 64))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, net *nodetest.Net) {
+				p := newPair(t, net, wiretest.Link{Delay: delay}, node.Config{})
+				time.Sleep(time.Second) // virtual: until the handshake has settled
+				go func() {
+					for recv(p.ba, t.Context()) == nil && p.ba.Send(t.Context(), []byte("reply")) == nil {
+					}
+				}()
+				before, begun := p.ab.Stats().Sent, time.Now()
+				for i := range burst {
+					send(t, p.ab, number(i))
+				}
+				if n := p.ab.Stats().Sent - before; n >= burst {
+					t.Fatalf("%d datagrams: nothing is held back", n)
+				}
+				for range burst {
+					if err := recv(p.ab, within(t, time.Second)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if took := time.Since(begun); took != 2*delay {
+					t.Errorf("the last reply came after %v, want %v", took, 2*delay)
+				}
+			})
+		})
+	}
+}
+
 func TestCloseDeliversWhatWasSent(t *testing.T) {
 	bubble(t, func(t *testing.T, net *nodetest.Net) {
 		p := newPair(t, net, lossy, node.Config{})

@@ -240,7 +240,12 @@ func (s *Session) Send(now Time, m *Message) (MessageID, error) {
 
 // Hold keeps messages back until the given time, or until it is called with 0, so
 // that those of a burst share datagrams. Short low-latency ones and all else do not wait.
-func (s *Session) Hold(until Time) { s.holdUntil = until }
+func (s *Session) Hold(until Time) {
+	if until < s.holdUntil {
+		s.e.touch(s)
+	}
+	s.holdUntil = until
+}
 
 func (s *Session) sendable() error {
 	switch {
