@@ -1,44 +1,17 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/seed-67dce94e/holdfast/cmd/holdfast/netnstest"
+	"github.com/seed-67dce94e/holdfast/cmd/internal/certtest"
 )
 
 const serverName = "rv.example"
-
-// certificate writes a certificate for serverName, and its key.
-func certificate(t *testing.T) (certFile, keyFile string) {
-	t.Helper()
-	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{serverName}, IsCA: true, BasicConstraintsValid: true,
-	}
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{
-		certFile: {Type: "CERTIFICATE", Bytes: must(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))},
-		keyFile:  {Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(key))},
-	} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certFile, keyFile
-}
 
 // A host whose network passes neither UDP nor TCP to the server's own port reaches
 // the server by HTTPS on port 443, and others reach the host.
@@ -50,7 +23,7 @@ func TestPeerLetOutByHTTPSAloneIsReached(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	cert, key := certificate(t)
+	cert, key := certtest.Files(t, serverName)
 	server := awaitServer(start(t, isolate(t, must(in.PublicHost("s", uplink, serverAddr)).Command(deadline(t), builtCommand("rendezvous"),
 		"--json", "--listen", serverAddr.String()+":3478", "--public-host", serverName, "--websocket", "-", "--tls-cert", cert, "--tls-key", key))))
 

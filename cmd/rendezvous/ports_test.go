@@ -2,21 +2,16 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/seed-67dce94e/holdfast/cmd/internal/certtest"
 	"github.com/seed-67dce94e/holdfast/cmd/internal/program"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
@@ -79,38 +74,6 @@ func TestWebSocketIsWhereTheUDPAddressIs(t *testing.T) {
 	}
 }
 
-// certificate writes a certificate for loopback, and its key, and returns their
-// files.
-func certificate(t *testing.T) (cert, key string, pool *x509.CertPool) {
-	t.Helper()
-	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{{127, 0, 0, 1}}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &secret.PublicKey, secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	pool = x509.NewCertPool()
-	pool.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	return write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", pkcs8), pool
-}
-
 // freePort returns an address of loopback that nobody listens at.
 func freePort(t *testing.T) string {
 	t.Helper()
@@ -124,7 +87,13 @@ func freePort(t *testing.T) string {
 
 func TestServerShowsItsCertificate(t *testing.T) {
 	t.Parallel()
-	cert, key, pool := certificate(t)
+	cert, key := certtest.Files(t, "127.0.0.1")
+	pem, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
 	at := freePort(t)
 	r := start(t, "--listen", "127.0.0.1:0", "--key", keyFile(t), "--tls-cert", cert, "--tls-key", key, "--tls-listen", at)
 	defer r.leave()
@@ -137,8 +106,8 @@ func TestServerShowsItsCertificate(t *testing.T) {
 
 func TestCertificateThatCannotServeIsRefusedWithTheReason(t *testing.T) {
 	t.Parallel()
-	cert, key, _ := certificate(t)
-	otherCert, _, _ := certificate(t)
+	cert, key := certtest.Files(t, "127.0.0.1")
+	otherCert, _ := certtest.Files(t, "127.0.0.1")
 	missing := filepath.Join(t.TempDir(), "none.pem")
 	for _, tt := range []struct {
 		args []string
