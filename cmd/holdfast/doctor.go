@@ -28,17 +28,12 @@ all that it says: name several with --server to see whether they agree.`,
 	}
 }
 
-// doctor uses a fresh key, for the reason that status does.
 func doctor(ctx context.Context, _ *cli.Command, r *run) error {
 	if len(r.servers) == 0 {
 		return program.Hint(errors.New("there is nobody to ask what this network looks like from outside"),
 			"name a rendezvous server with --server or HOLDFAST_RENDEZVOUS")
 	}
-	key, err := node.NewKey()
-	if err != nil {
-		return err
-	}
-	n, err := r.node(key, nil)
+	n, err := r.stranger()
 	if err != nil {
 		return err
 	}

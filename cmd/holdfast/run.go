@@ -108,6 +108,16 @@ func (r *run) awaits(ctx context.Context, command string) (*node.Node, error) {
 	return n, nil
 }
 
+// stranger starts a node under a fresh key, to look at the network: under the user's
+// own it would take the place of a verb that is running at the same time.
+func (r *run) stranger() (*node.Node, error) {
+	key, err := node.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	return r.node(key, nil)
+}
+
 // node starts a node under the key. The trace may be nil.
 func (r *run) node(key node.Key, trace *node.Trace) (*node.Node, error) {
 	for _, s := range r.servers {

@@ -17,14 +17,8 @@ func statusVerb(s streams) *cli.Command {
 	}
 }
 
-// status uses a fresh key: under the user's own it would take the place of a
-// verb that is running at the same time.
 func status(ctx context.Context, _ *cli.Command, r *run) error {
-	key, err := node.NewKey()
-	if err != nil {
-		return err
-	}
-	n, err := r.node(key, nil)
+	n, err := r.stranger()
 	if err != nil {
 		return err
 	}
