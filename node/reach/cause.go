@@ -220,8 +220,7 @@ func familyOf(ip netip.Addr) int {
 	return 1
 }
 
-// sharePublicAddress reports whether servers see both sides at one address, which
-// is not one of their own.
+// sharePublicAddress reports whether servers see both sides at one IPv4 address.
 func (a *Attempt) sharePublicAddress() bool {
 	for _, c := range a.Candidates {
 		if c.Kind != wire.CandidateReflexive || !c.Addr.Addr().Is4() {
