@@ -24,11 +24,18 @@ func (r *rig) accept(c *client, id uuid.UUID, p wire.PeerID) {
 	r.tell(c, m.Append(nil))
 }
 
-func TestInvitedPeerIsNotToldOfUntilItAccepts(t *testing.T) {
-	r := newRig(t, nil)
-	a, b := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
-	id := r.ask(a, 2)
+// newInvitation returns a rig in which a has asked for b, whom the server has told.
+func newInvitation(t *testing.T) (r *rig, a, b *client, id uuid.UUID) {
+	t.Helper()
+	r = newRig(t, nil)
+	a, b = r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
+	id = r.ask(a, 2)
 	r.take(b, wire.RendezvousInvite)
+	return r, a, b, id
+}
+
+func TestInvitedPeerIsNotToldOfUntilItAccepts(t *testing.T) {
+	r, a, b, id := newInvitation(t)
 	r.wantSilence("b has not said that it wants to")
 	r.accept(b, id, a.peer)
 	r.take(a, wire.RendezvousPunch)
@@ -57,10 +64,8 @@ func TestRefusalLooksLikeAbsence(t *testing.T) {
 }
 
 func TestOnlyTheInvitedCanAccept(t *testing.T) {
-	r := newRig(t, nil)
-	a, b, c := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000"), r.join(3, "20.0.0.3:5000")
-	id := r.ask(a, 2)
-	r.take(b, wire.RendezvousInvite)
+	r, a, b, id := newInvitation(t)
+	c := r.join(3, "20.0.0.3:5000")
 	r.accept(c, id, a.peer)
 	r.accept(a, id, a.peer)
 	r.accept(b, uuid.New(), a.peer)
@@ -72,10 +77,7 @@ func TestOnlyTheInvitedCanAccept(t *testing.T) {
 // [W49] Between INVITE and ACCEPT one datagram with a forged source can move the
 // session of the one who asked: nobody is told to send there.
 func TestAddressThatIsNotProvedWhenAcceptedIsToldToNobody(t *testing.T) {
-	r := newRig(t, nil)
-	a, b := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
-	id := r.ask(a, 2)
-	r.take(b, wire.RendezvousInvite)
+	r, a, b, id := newInvitation(t)
 	r.h.locate = func(c *client) {
 		if c == a {
 			c.addr, c.validated = netip.MustParseAddrPort("66.6.6.6:53"), false
@@ -89,10 +91,7 @@ func TestAddressThatIsNotProvedWhenAcceptedIsToldToNobody(t *testing.T) {
 }
 
 func TestAcceptThatComesLateMeansNothing(t *testing.T) {
-	r := newRig(t, nil)
-	a, b := r.join(1, "20.0.0.1:4000"), r.join(2, "20.0.0.2:5000")
-	id := r.ask(a, 2)
-	r.take(b, wire.RendezvousInvite)
+	r, a, b, id := newInvitation(t)
 	r.now = r.now.Add(acceptTimeout)
 	r.accept(b, id, a.peer)
 	r.wantSilence("its time is up")

@@ -25,6 +25,16 @@ func (p *peer) measureSilence() *silence {
 	return x
 }
 
+// connectWithRelay joins two peers by a session that knows a direct path and a relay.
+func (w *world) connectWithRelay(direct, relayed wiretest.Link) (a, b *peer, onA, onB *Session) {
+	a, b = w.pair(direct)
+	toB, toA := w.relay(a, b, relayed)
+	onA, onB = w.connect(a, b)
+	a.addPath(onA, toB)
+	b.addPath(onB, toA)
+	return a, b, onA, onB
+}
+
 // chatter lets p send 200 messages a second until the world is told to stop.
 func (p *peer) chatter(s *Session, stop *bool) {
 	p.every(5*time.Millisecond, func() bool {
@@ -46,11 +56,7 @@ func TestFailoverIsHardlyHeard(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var worst time.Duration
 			eachSeed(t, 0.1, func(w *world) {
-				a, b := w.pair(wiretest.Link{Delay: 30 * time.Millisecond})
-				onA, onB := w.relay(a, b, wiretest.Link{Delay: 60 * time.Millisecond})
-				sa, sb := w.connect(a, b)
-				a.addPath(sa, onA)
-				b.addPath(sb, onB)
+				a, b, sa, sb := w.connectWithRelay(wiretest.Link{Delay: 30 * time.Millisecond}, wiretest.Link{Delay: 60 * time.Millisecond})
 				w.run(2*time.Second, nil)
 				a.host.SetLink(wiretest.Link{Delay: 30 * time.Millisecond, Loss: c.loss})
 				stop := false
@@ -215,11 +221,7 @@ func TestOutageEndsUnannounced(t *testing.T) {
 			var worst time.Duration
 			eachSeed(t, 0.1, func(w *world) {
 				l := wiretest.Link{Delay: 30 * time.Millisecond}
-				a, b := w.pair(l)
-				onA, onB := w.relay(a, b, l)
-				sa, sb := w.connect(a, b)
-				a.addPath(sa, onA)
-				b.addPath(sb, onB)
+				a, b, sa, _ := w.connectWithRelay(l, l)
 				w.run(2*time.Second, nil)
 				stop := false
 				a.chatter(sa, &stop)
@@ -292,11 +294,7 @@ func TestDirectPathThatComesBackIsUsedAgain(t *testing.T) {
 	for _, outage := range []time.Duration{time.Second, 4 * time.Second, 20 * time.Second} {
 		t.Run(outage.String(), func(t *testing.T) {
 			eachSeed(t, 0.1, func(w *world) {
-				a, b := w.pair(wiretest.Link{Delay: 30 * time.Millisecond})
-				onA, onB := w.relay(a, b, wiretest.Link{Delay: 60 * time.Millisecond})
-				sa, sb := w.connect(a, b)
-				a.addPath(sa, onA)
-				b.addPath(sb, onB)
+				a, b, sa, sb := w.connectWithRelay(wiretest.Link{Delay: 30 * time.Millisecond}, wiretest.Link{Delay: 60 * time.Millisecond})
 				stop := false
 				a.chatter(sa, &stop)
 				b.chatter(sb, &stop)

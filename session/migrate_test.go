@@ -20,6 +20,13 @@ func (sc *script) prove(p Path) {
 	sc.here = here
 }
 
+// giveSpare gives the session one more connection ID of the peer's.
+func (sc *script) giveSpare() wire.NewConnID {
+	spare := wire.NewConnID{Seq: 1, ID: wire.ConnID{8, 8}, Token: wire.ResetToken{8}}
+	sc.write(spare.Append(nil))
+	return spare
+}
+
 // direct is the direct path to an address in text.
 func direct(s string) Path { return Path{Remote: netip.MustParseAddrPort(s)} }
 
@@ -253,8 +260,7 @@ func TestSameHostMeansAddressOrIPv6Network(t *testing.T) {
 // RFC 9000 §9.5: a move on purpose uses a fresh ID, and so does the answer.
 func TestDeliberateMoveIsAnsweredUnderAFreshID(t *testing.T) {
 	sc := acceptedScript(t, Config{})
-	spare := wire.NewConnID{Seq: 1, ID: wire.ConnID{8, 8}, Token: wire.ResetToken{8}}
-	sc.write(spare.Append(nil))
+	spare := sc.giveSpare()
 	fresh := sc.s.local.live[1].id
 	sc.take()
 	sc.to, sc.here = fresh, udp(2, 2)
@@ -267,8 +273,7 @@ func TestDeliberateMoveIsAnsweredUnderAFreshID(t *testing.T) {
 
 func TestReboundPeerIsAnsweredUnderTheSameID(t *testing.T) {
 	sc := acceptedScript(t, Config{})
-	spare := wire.NewConnID{Seq: 1, ID: wire.ConnID{8, 8}, Token: wire.ResetToken{8}}
-	sc.write(spare.Append(nil))
+	sc.giveSpare()
 	sc.take()
 	sc.here = udp(1, 2)
 	sc.write(ping)
@@ -280,8 +285,7 @@ func TestReboundPeerIsAnsweredUnderTheSameID(t *testing.T) {
 // A move of this side's own network: a frame at once, a fresh ID, every path asked.
 func TestMovedTellsThePeerAtOnce(t *testing.T) {
 	sc := dialedScript(t, Config{})
-	spare := wire.NewConnID{Seq: 1, ID: wire.ConnID{8, 8}, Token: wire.ResetToken{8}}
-	sc.write(spare.Append(nil))
+	spare := sc.giveSpare()
 	sc.take()
 	sc.change(sc.s.Moved)
 	f := sc.wantChunk("a challenge", wire.TypePathChallenge)

@@ -22,6 +22,17 @@ func withTwoPaths(t *testing.T) (sc *script, first, second Path) {
 	return sc, first, second
 }
 
+// failOver sends what only the second path answers.
+func (sc *script) failOver(second Path) {
+	sc.send(100)
+	sc.advance(sc.s.active.pto())
+	sc.prove(second)
+	sc.here = second
+	sc.advance(100 * time.Millisecond)
+	sc.wantPath("which answers", second)
+	sc.ackAll()
+}
+
 // SPEC §8.5: when a probe timeout fires, every other way is asked at once, and
 // the first to answer takes over a round trip and a quarter after the silence began.
 func TestDataFailsOverToThePathThatAnswers(t *testing.T) {
@@ -65,13 +76,7 @@ func TestActivePathThatAnswersInTimeIsKept(t *testing.T) {
 // A path that died is asked again after 1, 2, 4, 8, 16 and 32 s.
 func TestPathLeftForDeadIsAskedAgain(t *testing.T) {
 	sc, first, second := withTwoPaths(t)
-	sc.send(100)
-	sc.advance(sc.s.active.pto())
-	sc.prove(second)
-	sc.here = second
-	sc.advance(100 * time.Millisecond)
-	sc.wantPath("which answers", second)
-	sc.ackAll()
+	sc.failOver(second)
 	sc.take()
 	left := sc.now
 	sc.advance(firstRetry)
@@ -85,13 +90,7 @@ func TestPathLeftForDeadIsAskedAgain(t *testing.T) {
 func TestPathThatTookMuchIsAskedAgain(t *testing.T) {
 	sc, first, second := withTwoPaths(t)
 	sc.s.findPath(first).sent += 1 << 20
-	sc.send(100)
-	sc.advance(sc.s.active.pto())
-	sc.prove(second)
-	sc.here = second
-	sc.advance(100 * time.Millisecond)
-	sc.wantPath("which answers", second)
-	sc.ackAll()
+	sc.failOver(second)
 	for round := range 10 { // three challenges each
 		sc.take()
 		start := sc.now

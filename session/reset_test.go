@@ -46,8 +46,7 @@ func TestResetNeedsTheTokenOfTheIDInUse(t *testing.T) {
 
 func TestTokenMovesOnWithTheID(t *testing.T) {
 	sc := dialedScript(t, Config{})
-	spare := wire.NewConnID{Seq: 1, ID: wire.ConnID{8, 8}, Token: wire.ResetToken{8}}
-	sc.write(spare.Append(nil))
+	spare := sc.giveSpare()
 	sc.change(sc.s.Moved)
 	sc.events = nil
 	sc.reset(sc.connID, sc.peerIs.Token)

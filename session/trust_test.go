@@ -21,11 +21,7 @@ func TestPathThatFailedMustAnswerTwice(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, 1)
 			l := wiretest.Link{Delay: 30 * time.Millisecond}
-			a, b := w.pair(l)
-			onA, onB := w.relay(a, b, l)
-			sa, sb := w.connect(a, b)
-			a.addPath(sa, onA)
-			b.addPath(sb, onB)
+			a, b, sa, sb := w.connectWithRelay(l, l)
 			w.run(2*time.Second, nil)
 			a.mustPost(sa, Message{}, 100)
 			a.host.SetLink(wiretest.Link{Blackhole: true})

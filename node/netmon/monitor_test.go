@@ -79,6 +79,13 @@ func (r *rig) wantQuiet(what string, d time.Duration) {
 	}
 }
 
+// sleep lets the machine sleep, which takes none of its own time.
+func (r *rig) sleep(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slept += d
+}
+
 func ethernet(addrs ...string) Interface {
 	i := Interface{Index: 2, Name: "eth0"}
 	for _, a := range addrs {
@@ -250,9 +257,7 @@ func TestFlappingRouteIsNotAlwaysToldAtOnce(t *testing.T) {
 func TestSleepIsTold(t *testing.T) {
 	inRig(t, wifi, func(r *rig) {
 		r.wantQuiet("awake", time.Minute)
-		r.mu.Lock()
-		r.slept += time.Hour
-		r.mu.Unlock()
+		r.sleep(time.Hour)
 		c := r.want("woke", 0, 5*time.Second)
 		if c.Kind != Woke || c.Minor() || c.Slept < time.Hour-5*time.Second || c.Slept > time.Hour+5*time.Second {
 			t.Errorf("got %+v", c)
@@ -264,9 +269,7 @@ func TestSleepIsTold(t *testing.T) {
 func TestSleepIsToldAtTheFirstEvent(t *testing.T) {
 	inRig(t, wifi, func(r *rig) {
 		r.wantQuiet("awake", time.Second)
-		r.mu.Lock()
-		r.slept += time.Hour
-		r.mu.Unlock()
+		r.sleep(time.Hour)
 		r.set(lte)
 		c := r.want("woke elsewhere", 0, 20*time.Millisecond)
 		if c.Kind != Woke || !c.SourceMoved() {

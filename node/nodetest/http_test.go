@@ -41,6 +41,21 @@ func (l *lab) serve(h http.Handler) {
 	l.t.Cleanup(func() { srv.Close(); <-done })
 }
 
+// dialWebSocket opens a WebSocket from alice to the server. It is closed with the test.
+func (l *lab) dialWebSocket() *websocket.Conn {
+	l.t.Helper()
+	h := client(l.a)
+	c, _, err := websocket.Dial(l.t.Context(), "ws://198.51.100.1:443/", &websocket.DialOptions{HTTPClient: h})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		c.CloseNow()
+		h.CloseIdleConnections()
+	})
+	return c
+}
+
 func TestHTTPOverAStream(t *testing.T) {
 	bubble(t, wiretest.NATConfig{BlockUDP: true}, func(t *testing.T, l *lab) {
 		l.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -84,13 +99,7 @@ func TestWebSocketOverAStream(t *testing.T) {
 				}
 			}
 		}))
-		h := client(l.a)
-		defer h.CloseIdleConnections()
-		c, _, err := websocket.Dial(t.Context(), "ws://198.51.100.1:443/", &websocket.DialOptions{HTTPClient: h})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.CloseNow()
+		c := l.dialWebSocket()
 		for range 60 {
 			time.Sleep(time.Minute)
 			start := time.Now()
@@ -121,13 +130,7 @@ func TestWebSocketDiesWithItsStream(t *testing.T) {
 			_, _, err = c.Read(context.Background())
 			gone <- err
 		}))
-		h := client(l.a)
-		defer h.CloseIdleConnections()
-		c, _, err := websocket.Dial(t.Context(), "ws://198.51.100.1:443/", &websocket.DialOptions{HTTPClient: h})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.CloseNow()
+		c := l.dialWebSocket()
 		l.do(func() { l.alice.Move(nil, publicBob) })
 		if _, _, err := c.Read(t.Context()); err == nil {
 			t.Error("read from a stream that has died")

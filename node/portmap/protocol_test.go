@@ -129,15 +129,22 @@ func (g *fakeGateway) protocol(name string) protocol {
 	panic(name)
 }
 
+// newGrant returns a gateway of one protocol, and what it has granted.
+func newGrant(t *testing.T, name string) (g *fakeGateway, p protocol, granted grant) {
+	t.Helper()
+	g = newGateway(t, name)
+	p = g.protocol(name)
+	granted, err := ask(t, p, searchMax)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, p, granted
+}
+
 func TestRestartOfTheGatewayIsNoticed(t *testing.T) {
 	for _, name := range []string{PCP, NATPMP, UPnP} {
 		t.Run(name, func(t *testing.T) {
-			g := newGateway(t, name)
-			p := g.protocol(name)
-			granted, err := ask(t, p, searchMax)
-			if err != nil {
-				t.Fatal(err)
-			}
+			g, p, granted := newGrant(t, name)
 			if p.lost(t.Context(), granted) {
 				t.Error("lost for no reason")
 			}
@@ -145,7 +152,7 @@ func TestRestartOfTheGatewayIsNoticed(t *testing.T) {
 			if !p.lost(t.Context(), granted) {
 				t.Error("the restart was not noticed")
 			}
-			granted, err = p.request(t.Context(), granted.external)
+			granted, err := p.request(t.Context(), granted.external)
 			if err != nil || granted.restarted || p.lost(t.Context(), granted) {
 				t.Errorf("after the renewal: %+v, %v", granted, err)
 			}
@@ -156,12 +163,7 @@ func TestRestartOfTheGatewayIsNoticed(t *testing.T) {
 func TestChangedExternalAddressIsNoticed(t *testing.T) {
 	for _, name := range []string{PCP, NATPMP, UPnP} {
 		t.Run(name, func(t *testing.T) {
-			g := newGateway(t, name)
-			p := g.protocol(name)
-			granted, err := ask(t, p, searchMax)
-			if err != nil {
-				t.Fatal(err)
-			}
+			g, p, granted := newGrant(t, name)
 			g.change(func() { g.external = netip.MustParseAddr("203.0.113.99") })
 			if name == PCP { // RFC 6887 §8.5: the epoch MUST begin again
 				g.change(func() { g.began = time.Now() })
@@ -169,7 +171,7 @@ func TestChangedExternalAddressIsNoticed(t *testing.T) {
 			if !p.lost(t.Context(), granted) {
 				t.Error("the change was not noticed")
 			}
-			if granted, err = p.request(t.Context(), granted.external); err != nil || granted.external.Addr() != g.external {
+			if granted, err := p.request(t.Context(), granted.external); err != nil || granted.external.Addr() != g.external {
 				t.Errorf("%+v, %v", granted, err)
 			}
 		})
@@ -179,14 +181,12 @@ func TestChangedExternalAddressIsNoticed(t *testing.T) {
 func TestRestartIsNoticedInARenewalToo(t *testing.T) {
 	for _, name := range []string{PCP, NATPMP} {
 		t.Run(name, func(t *testing.T) {
-			g := newGateway(t, name)
-			p := g.protocol(name)
-			granted, err := ask(t, p, searchMax)
-			if err != nil || granted.restarted {
-				t.Fatal(granted, err)
+			g, p, granted := newGrant(t, name)
+			if granted.restarted {
+				t.Fatal(granted)
 			}
 			g.restart()
-			if granted, err = p.request(t.Context(), granted.external); err != nil || !granted.restarted {
+			if granted, err := p.request(t.Context(), granted.external); err != nil || !granted.restarted {
 				t.Errorf("%+v, %v", granted, err)
 			}
 		})

@@ -53,9 +53,7 @@ func TestProbingStartsWhenTheServerSaid(t *testing.T) {
 	r.advance(time.Minute)
 	r.wantNone(Probe, "each candidate is handed out once")
 	r.wantNone(Failed, "the introduction worked")
-	if len(r.c.introductions) != 0 {
-		t.Errorf("%d introductions left", len(r.c.introductions))
-	}
+	r.wantNoIntroductions()
 }
 
 func TestProbingWaitsForTheSession(t *testing.T) {
@@ -191,9 +189,7 @@ func TestEndOfTheSessionEndsItsIntroduction(t *testing.T) {
 	r.advance(10 * time.Second)
 	r.wantNone(OpenRelay, "there is no session to introduce")
 	r.wantNone(Failed, "nobody waits for it")
-	if len(r.c.introductions) != 0 {
-		t.Errorf("%d introductions left", len(r.c.introductions))
-	}
+	r.wantNoIntroductions()
 }
 
 func TestOneIntroductionPerPeerIsUnderWay(t *testing.T) {

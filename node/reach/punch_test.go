@@ -33,9 +33,7 @@ func TestPunchForAStrangerLeadsToNothing(t *testing.T) {
 	r.advance(startMax + invitedLifetime)
 	r.peerUp(bob)
 	r.wantNone(Probe, "its session came too late")
-	if len(r.c.introductions) != 0 {
-		t.Errorf("%d introductions left", len(r.c.introductions))
-	}
+	r.wantNoIntroductions()
 }
 
 func TestServerCannotMakeTheNodeAFlooder(t *testing.T) {

@@ -51,9 +51,7 @@ func TestRelayedSessionIsTriedAgainRarely(t *testing.T) {
 	if after := r.attempts(3 * time.Hour); after != nil {
 		t.Errorf("the session is direct but was introduced again after %v", after)
 	}
-	if len(r.c.introductions) != 0 {
-		t.Errorf("%d introductions left", len(r.c.introductions))
-	}
+	r.wantNoIntroductions()
 }
 
 func TestRelayedSessionIsTriedAgainAfterAMove(t *testing.T) {
@@ -77,9 +75,7 @@ func TestRetryThatFailsIsSilent(t *testing.T) {
 	r.wantNone(Failed, "nobody waits for it")
 	r.known[bob] = false
 	r.advance(time.Hour)
-	if len(r.c.introductions) != 0 {
-		t.Errorf("%d introductions left of a session that has ended", len(r.c.introductions))
-	}
+	r.wantNoIntroductions() // the session has ended
 }
 
 func TestRetriesAreBounded(t *testing.T) {

@@ -128,6 +128,13 @@ func (r *rig) wantNone(kind ActionKind, why string) {
 	}
 }
 
+func (r *rig) wantNoIntroductions() {
+	r.t.Helper()
+	if n := len(r.c.introductions); n != 0 {
+		r.t.Errorf("%d introductions left", n)
+	}
+}
+
 // count removes the actions of a kind and returns how many there were.
 func (r *rig) count(kind ActionKind) (n int) {
 	var rest []Action
