@@ -47,7 +47,7 @@ func TestNoAllocs(t *testing.T) {
 				if _, err := ConsumeChunk(raw, &c); err != nil {
 					t.Fatal(err)
 				}
-				if c.Type != TypeAck {
+				if c.Type != TypeAck && c.Type != TypeAckECN {
 					buf = appendChunk(buf[:0], &c, 1)
 					return
 				}
@@ -55,7 +55,7 @@ func TestNoAllocs(t *testing.T) {
 				for r, ok := c.Ack.Next(); ok; r, ok = c.Ack.Next() {
 					acks = append(acks, r)
 				}
-				buf = AppendAck(buf[:0], c.Ack.Delay, acks, 1200)
+				buf = AppendAckECN(buf[:0], c.Ack.Delay, acks, c.Ack.Counts, 1200)
 			})
 		case "params":
 			check(v.name, func() {

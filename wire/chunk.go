@@ -16,6 +16,7 @@ const (
 	TypeSkip          ChunkType = 0x08
 	TypeRead          ChunkType = 0x09
 	TypeClose         ChunkType = 0x0a
+	TypeAckECN        ChunkType = 0x0b
 	TypeMessage       ChunkType = 0x40 // 0x40-0x7f: 01, mode (2), fragment, receipt, urgent, 0
 )
 
@@ -118,7 +119,7 @@ type Chunk struct {
 // AckEliciting reports whether a frame that holds the chunk must be
 // acknowledged (RFC 9002 §2).
 func (t ChunkType) AckEliciting() bool {
-	return t != TypePadding && t != TypeAck && t != TypeClose
+	return t != TypePadding && t != TypeAck && t != TypeAckECN && t != TypeClose
 }
 
 // Probing reports whether the chunk may fly on a path that carries no data
@@ -147,8 +148,8 @@ func ConsumeChunk(b []byte, c *Chunk) (rest []byte, err error) {
 		return b, nil
 	case TypePing:
 		return b, nil
-	case TypeAck:
-		return c.Ack.consume(b)
+	case TypeAck, TypeAckECN:
+		return c.Ack.consume(b, c.Type)
 	case TypePathChallenge, TypePathResponse:
 		return consumeFixed(b, c.Path[:])
 	case TypeNewConnID:

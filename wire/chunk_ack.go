@@ -6,13 +6,14 @@ const AckDelayUnit = 8
 // A Range is the packet numbers from Lo to Hi, both included.
 type Range struct{ Lo, Hi uint64 }
 
-// An Ack says which packet numbers have been received (RFC 9000 §19.3).
-// When decoded, the ranges stay in the buffer they were read from; walk them
-// with Next. A copy of an Ack is walked on its own.
+// An Ack says which packet numbers have been received, and how their datagrams
+// were marked (RFC 9000 §19.3). When decoded, the ranges stay in the buffer they
+// were read from; walk them with Next. A copy of an Ack is walked on its own.
 type Ack struct {
 	Delay   uint64 // microseconds between receipt of Largest and sending this
 	Largest uint64
-	left    int // ranges not yet walked
+	Counts  ECNCounts // all zero in an ACK, and not in an ACK_ECN
+	left    int       // ranges not yet walked
 	smaller uint64
 	raw     []byte
 }
@@ -22,10 +23,20 @@ type Ack struct {
 // are more than MaxAckRanges or the chunk would exceed limit bytes; b comes back
 // unchanged if not even the newest one fits. delay is in microseconds.
 func AppendAck(b []byte, delay uint64, ranges []Range, limit int) []byte {
+	return AppendAckECN(b, delay, ranges, ECNCounts{}, limit)
+}
+
+// AppendAckECN is AppendAck of an ACK_ECN, unless all counts are zero.
+func AppendAckECN(b []byte, delay uint64, ranges []Range, counts ECNCounts, limit int) []byte {
+	t := TypeAck
 	ranges = ranges[:min(len(ranges), MaxAckRanges)]
 	delay = min(delay/AckDelayUnit, 1<<30-1)
 	const typeAndCount = 1 + 1 // MaxAckRanges keeps the count at one byte
 	size := typeAndCount + VarintLen(ranges[0].Hi) + VarintLen(delay) + VarintLen(ranges[0].Hi-ranges[0].Lo)
+	if counts != (ECNCounts{}) {
+		t = TypeAckECN
+		size += counts.len()
+	}
 	if size > limit {
 		return b
 	}
@@ -38,7 +49,7 @@ func AppendAck(b []byte, delay uint64, ranges []Range, limit int) []byte {
 		size += s
 		n++
 	}
-	b = append(b, byte(TypeAck))
+	b = append(b, byte(t))
 	b = AppendVarint(b, ranges[0].Hi)
 	b = AppendVarint(b, delay)
 	b = AppendVarint(b, uint64(n-1))
@@ -46,6 +57,9 @@ func AppendAck(b []byte, delay uint64, ranges []Range, limit int) []byte {
 	for i := 1; i < n; i++ {
 		b = AppendVarint(b, ranges[i-1].Lo-ranges[i].Hi-2)
 		b = AppendVarint(b, ranges[i].Hi-ranges[i].Lo)
+	}
+	if t == TypeAckECN {
+		b = counts.append(b)
 	}
 	return b
 }
@@ -74,7 +88,7 @@ func (a *Ack) Next() (r Range, ok bool) {
 
 const noSmaller = ^uint64(0) // Next has not been called
 
-func (a *Ack) consume(b []byte) (rest []byte, err error) {
+func (a *Ack) consume(b []byte, t ChunkType) (rest []byte, err error) {
 	if a.Largest, b, err = ConsumeVarint(b); err != nil {
 		return nil, err
 	}
@@ -114,5 +128,9 @@ func (a *Ack) consume(b []byte) (rest []byte, err error) {
 		hi -= n
 	}
 	a.raw = start[: len(start)-len(b) : len(start)-len(b)]
+	a.Counts = ECNCounts{}
+	if t == TypeAckECN {
+		return a.Counts.consume(b)
+	}
 	return b, nil
 }

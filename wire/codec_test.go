@@ -180,14 +180,15 @@ func TestAckKeepsTheNewestRangesThatFit(t *testing.T) {
 		hi := 100_000 - i*100
 		ranges = append(ranges, Range{hi - i%70, hi})
 	}
+	counts := ECNCounts{ECT0: 1 << 20, CE: 7}
 	for limit := range 400 {
-		b := AppendAck(nil, 80, ranges, limit)
+		b := AppendAckECN(nil, 80, ranges, counts, limit)
 		if len(b) > limit {
 			t.Fatalf("limit %d: %d bytes", limit, len(b))
 		}
 		if len(b) == 0 {
-			if limit >= 8 {
-				t.Fatalf("limit %d: nothing, though one range takes 8 bytes", limit)
+			if limit >= 14 {
+				t.Fatalf("limit %d: nothing, though one range takes 14 bytes", limit)
 			}
 			continue
 		}
@@ -196,14 +197,28 @@ func TestAckKeepsTheNewestRangesThatFit(t *testing.T) {
 			t.Fatal(rest, err)
 		}
 		got := ackRanges(c.Ack)
-		if !slices.Equal(got, ranges[:len(got)]) || len(got) > MaxAckRanges || c.Ack.Delay != 80 {
+		if !slices.Equal(got, ranges[:len(got)]) || len(got) > MaxAckRanges || c.Ack.Delay != 80 || c.Ack.Counts != counts {
 			t.Fatalf("limit %d: %v", limit, c.String())
 		}
 		if n := len(got); n < MaxAckRanges {
-			if longer := AppendAck(nil, 80, ranges[:n+1], math.MaxInt); len(longer) <= limit {
+			if longer := AppendAckECN(nil, 80, ranges[:n+1], counts, math.MaxInt); len(longer) <= limit {
 				t.Fatalf("limit %d: %d ranges, though %d take %d bytes", limit, n, n+1, len(longer))
 			}
 		}
+	}
+}
+
+// A decoder that fills a value used before must leave no counts of the old one.
+func TestAckWithoutCountsForgetsTheOldOnes(t *testing.T) {
+	one := []Range{{0, 0}}
+	var c Chunk
+	for _, counts := range []ECNCounts{{ECT0: 1, ECT1: 2, CE: 3}, {}} {
+		if _, err := ConsumeChunk(AppendAckECN(nil, 0, one, counts, 100), &c); err != nil || c.Ack.Counts != counts {
+			t.Errorf("%v: read %v, %v", counts, c.Ack.Counts, err)
+		}
+	}
+	if c.Type != TypeAck {
+		t.Errorf("%v has no counts to tell", c.Type)
 	}
 }
 
@@ -338,7 +353,7 @@ func TestDecodedCandidatesForgetTheOldOnes(t *testing.T) {
 
 func TestOnlyProbingChunksMayFlyOnAnUnprovenPath(t *testing.T) {
 	probing := []ChunkType{TypePadding, TypePathChallenge, TypePathResponse, TypeNewConnID} // RFC 9000 §9.1
-	silent := []ChunkType{TypePadding, TypeAck, TypeClose}                                  // RFC 9002 §2
+	silent := []ChunkType{TypePadding, TypeAck, TypeAckECN, TypeClose}                      // RFC 9002 §2
 	for typ := range chunkNames {
 		if typ.Probing() != slices.Contains(probing, typ) {
 			t.Errorf("%v: probing %t", typ, typ.Probing())

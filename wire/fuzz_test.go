@@ -189,9 +189,10 @@ func FuzzAck(f *testing.F) {
 			have[o] = true
 		}
 		ranges := rangesOf(&have, base)
-		b := AppendAck(nil, base, ranges, int(limit))
+		counts := ECNCounts{ECT0: base / 2, CE: uint64(limit % 3)}
+		b := AppendAckECN(nil, base, ranges, counts, int(limit))
 		if len(b) == 0 {
-			if len(AppendAck(nil, base, ranges[:1], 64)) <= int(limit) {
+			if len(AppendAckECN(nil, base, ranges[:1], counts, 64)) <= int(limit) {
 				t.Fatalf("nothing written within %d bytes, though one range fits", limit)
 			}
 			return
@@ -202,6 +203,9 @@ func FuzzAck(f *testing.F) {
 		}
 		if c.Ack.Largest != ranges[0].Hi {
 			t.Fatalf("largest %d, want %d", c.Ack.Largest, ranges[0].Hi)
+		}
+		if c.Ack.Counts != counts {
+			t.Fatalf("counts %v, want %v", c.Ack.Counts, counts)
 		}
 		lowest := uint64(0)
 		for r, ok := c.Ack.Next(); ok; r, ok = c.Ack.Next() {

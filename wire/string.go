@@ -20,6 +20,7 @@ var chunkNames = map[ChunkType]string{
 	TypeSkip:          "SKIP",
 	TypeRead:          "READ",
 	TypeClose:         "CLOSE",
+	TypeAckECN:        "ACK_ECN",
 	TypeMessage:       "MESSAGE",
 }
 
@@ -61,6 +62,9 @@ func (c *Chunk) String() string {
 	switch c.Type {
 	case TypeAck:
 		fields = fmt.Sprintf(" delay=%dus ranges=%s", c.Ack.Delay, c.Ack.rangesText())
+	case TypeAckECN:
+		n := &c.Ack.Counts
+		fields = fmt.Sprintf(" delay=%dus ranges=%s ect0=%d ect1=%d ce=%d", c.Ack.Delay, c.Ack.rangesText(), n.ECT0, n.ECT1, n.CE)
 	case TypePathChallenge, TypePathResponse:
 		fields = fmt.Sprintf(" %x", c.Path)
 	case TypeNewConnID:

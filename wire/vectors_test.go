@@ -200,8 +200,8 @@ func appendChunk(b []byte, c *Chunk, size int) []byte {
 		return append(b, make([]byte, size)...)
 	case TypePing:
 		return append(b, byte(TypePing))
-	case TypeAck:
-		return AppendAck(b, c.Ack.Delay, ackRanges(c.Ack), size)
+	case TypeAck, TypeAckECN:
+		return AppendAckECN(b, c.Ack.Delay, ackRanges(c.Ack), c.Ack.Counts, size)
 	case TypePathChallenge, TypePathResponse:
 		return AppendPath(b, c.Type, c.Path)
 	case TypeNewConnID:

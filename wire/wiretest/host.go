@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // A Host sends and receives datagrams. It has an address of each family that it
@@ -82,8 +84,15 @@ func (h *Host) attach(behind *NAT, addrs []netip.Addr) {
 // Send sends a copy of data from the given port of the host. Without an address
 // of the family of to, the datagram is lost.
 func (h *Host) Send(now time.Duration, port uint16, to netip.AddrPort, data []byte) {
+	h.SendECN(now, port, to, wire.NotECT, data)
+}
+
+// SendECN is Send with an ECN codepoint.
+func (h *Host) SendECN(now time.Duration, port uint16, to netip.AddrPort, mark wire.ECN, data []byte) {
 	src, _ := h.Addr(to.Addr())
-	h.SendTTL(now, netip.AddrPortFrom(src, port), to, DefaultTTL, data)
+	f := h.net.flight(now, h.Name, netip.AddrPortFrom(src, port), to, data)
+	f.ecn = mark
+	h.send(now, f)
 }
 
 // SendTTL is Send from one of several addresses, and with a TTL: each NAT or
@@ -92,10 +101,14 @@ func (h *Host) Send(now time.Duration, port uint16, to netip.AddrPort, data []by
 func (h *Host) SendTTL(now time.Duration, from, to netip.AddrPort, ttl int, data []byte) {
 	f := h.net.flight(now, h.Name, from, to, data)
 	f.ttl = ttl
+	h.send(now, f)
+}
+
+func (h *Host) send(now time.Duration, f *flight) {
 	switch {
 	case h.unplugged:
 		h.net.end(now, f, LinkDown, h.Name)
-	case !slices.Contains(h.addrs, from.Addr()):
+	case !slices.Contains(h.addrs, f.from.Addr()):
 		h.net.end(now, f, NoRoute, "")
 	default:
 		h.net.transmit(now, h.Up, f, hop{up: true, at: h.behind, by: h})
@@ -108,7 +121,7 @@ func (h *Host) receive(now time.Duration, f *flight) {
 		return
 	}
 	h.net.end(now, f, Delivered, h.Name)
-	h.net.arrived = append(h.net.arrived, Packet{At: now, Host: h, From: f.from, To: f.to, Data: f.data, Refused: f.refusal})
+	h.net.arrived = append(h.net.arrived, Packet{At: now, Host: h, From: f.from, To: f.to, ECN: f.ecn, Data: f.data, Refused: f.refusal})
 }
 
 func (h *Host) downPipe() *Pipe { return h.Down }

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // A Net is the internet and all that hangs on it. Times are durations since
@@ -36,6 +38,7 @@ type Packet struct {
 	At       time.Duration
 	Host     *Host
 	From, To netip.AddrPort
+	ECN      wire.ECN // as the network has left it
 	Data     []byte
 	Refused  bool // it is no datagram but an ICMP error: From refused one
 }
@@ -112,6 +115,7 @@ func (n *Net) unroute(behind *NAT, addr netip.Addr, to node) {
 type flight struct {
 	from, to netip.AddrPort // change where a NAT translates
 	data     []byte
+	ecn      wire.ECN
 	ttl      int
 	serial   uint64 // in the ladder
 	refusal  bool   // an ICMP error that travels back
@@ -148,6 +152,7 @@ func (n *Net) transmit(now time.Duration, p *Pipe, f *flight, h hop) {
 	if f.to.Addr().Is6() {
 		size = len(f.data) + headers6
 	}
+	f.ecn = p.remark(now, f.ecn)
 	out, copies, fate := p.pass(now, f.data, size)
 	if copies == 0 {
 		n.end(now, f, fate, p.name)

@@ -3,6 +3,8 @@ package wiretest
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // A Link says how one direction of a wire treats datagrams. The zero value is
@@ -22,9 +24,14 @@ type Link struct {
 
 	Rate  int // bits a second, IP and UDP headers included; zero: no limit
 	Queue int // bytes that may wait for the rate, then the tail is dropped; zero: no limit
+	Mark  int // bytes that wait from which on what is ECN-capable is marked CE (RFC 3168); zero: never
 
 	MTU       int  // largest IP packet; larger ones vanish; zero: no limit
 	Blackhole bool // nothing passes
+
+	// Remark, if not nil, changes the ECN codepoint of every datagram: it is a
+	// router that clears it, sets it or takes it for something else.
+	Remark func(wire.ECN) wire.ECN
 
 	// Drop, if not nil, sees every datagram before the other faults do and says
 	// which to lose. It must not keep or change data.
@@ -81,17 +88,31 @@ func (p *Pipe) pass(now time.Duration, data []byte, size int) (out [2]transit, n
 	return out, 1, Delivered
 }
 
+// remark returns the ECN codepoint of a datagram that joins the queue now.
+func (p *Pipe) remark(now time.Duration, e wire.ECN) wire.ECN {
+	if p.Remark != nil {
+		e = p.Remark(e)
+	}
+	if p.Mark > 0 && e != wire.NotECT && p.waiting(now) >= p.Mark {
+		return wire.CE
+	}
+	return e
+}
+
+// waiting returns how many bytes are in the queue.
+func (p *Pipe) waiting(now time.Duration) int {
+	return int(int64(max(p.free-now, 0)) * int64(p.Rate) / 8 / int64(time.Second))
+}
+
 // leave returns when a datagram that joins the queue now has left it.
 func (p *Pipe) leave(now time.Duration, size int) (at time.Duration, ok bool) {
 	if p.Rate == 0 {
 		return now, true
 	}
-	start := max(now, p.free)
-	waiting := int(int64(start-now) * int64(p.Rate) / 8 / int64(time.Second))
-	if p.Queue > 0 && waiting+size > p.Queue {
+	if p.Queue > 0 && p.waiting(now)+size > p.Queue {
 		return 0, false
 	}
-	p.free = start + time.Duration(int64(size)*8*int64(time.Second)/int64(p.Rate))
+	p.free = max(now, p.free) + time.Duration(int64(size)*8*int64(time.Second)/int64(p.Rate))
 	return p.free, true
 }
 

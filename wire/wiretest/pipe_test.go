@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // flood sends count datagrams of size bytes, one each interval, over a link and
@@ -187,5 +190,40 @@ func TestLadderTellsWhatBecameOfEachDatagram(t *testing.T) {
 	if s := flooded.Ladder().String(); !strings.HasPrefix(s, "(3 earlier datagrams are left out)\n") ||
 		strings.Count(s, "\n") != LadderSize+1 {
 		t.Error("the ladder is not bounded to its size")
+	}
+}
+
+// marked sends count datagrams of 1000 bytes at once over a link and returns the
+// marks of those that arrive.
+func marked(l Link, count int, mark wire.ECN) (got []wire.ECN) {
+	n := New(7)
+	from := n.Host("from", nil, publicAlice)
+	n.Host("to", nil, publicBob)
+	from.Up.Link = l
+	for range count {
+		from.SendECN(0, 1, netip.AddrPortFrom(publicBob, 2), mark, make([]byte, 1000-headers4))
+	}
+	for at, ok := n.Next(); ok; at, ok = n.Next() {
+		for _, p := range n.Deliver(at) {
+			got = append(got, p.ECN)
+		}
+	}
+	return got
+}
+
+func TestFullQueueMarksWhatIsCapable(t *testing.T) {
+	l := Link{Rate: 8e6, Queue: 8000, Mark: 5000}
+	for mark, late := range map[wire.ECN]wire.ECN{wire.NotECT: wire.NotECT, wire.ECT0: wire.CE, wire.ECT1: wire.CE, wire.CE: wire.CE} {
+		want := []wire.ECN{mark, mark, mark, mark, mark, late, late, late}
+		if got := marked(l, 10, mark); !slices.Equal(got, want) {
+			t.Errorf("%d: %v, want %v", mark, got, want)
+		}
+	}
+}
+
+func TestLinkChangesMarks(t *testing.T) {
+	l := Link{Duplicate: 1, Remark: func(e wire.ECN) wire.ECN { return e ^ 1 }}
+	if got := marked(l, 2, wire.ECT0); !slices.Equal(got, []wire.ECN{wire.CE, wire.CE, wire.CE, wire.CE}) {
+		t.Errorf("%v", got)
 	}
 }
