@@ -152,6 +152,7 @@ type turn struct {
 	least     time.Duration
 	sum       time.Duration
 	limited   bool
+	marked    bool // the network says that there is a queue
 }
 
 func (t *turn) mean() time.Duration { return t.sum / time.Duration(max(t.samples, 1)) }
@@ -365,13 +366,16 @@ func (b *bbr) endTurn(now clock.Time, a Ack) {
 			b.rates = [2]uint64{n, n}
 		}
 		b.onCongestion(now, &t, queued)
+		if t.marked {
+			b.undo = b.bounds // a mark is no mistake
+		}
 	}
 	b.turn = turn{end: a.Rate.total, least: noRTTYet}
 }
 
 // queued reports whether the round trip has seen a queue.
 func (b *bbr) queued(t *turn) bool {
-	return t.samples > 0 && t.mean() > b.minRTT+b.queueThresh()
+	return t.marked || t.samples > 0 && t.mean() > b.minRTT+b.queueThresh()
 }
 
 func (b *bbr) target() int { return min(b.inflight(one), b.window) }

@@ -19,13 +19,16 @@ func (b *bbr) learnBaseline(t *turn) {
 	}
 }
 
-// congested reports whether more was lost than 2 % and what is usual, by more
-// than chance explains: two standard deviations with a queue, three without, and
-// one datagram. In Startup, which has yet to learn what is usual, it takes a fifth
-// and a queue. Where others keep the queue full, anything beyond chance is too much.
+// congested reports whether anything was marked, or more was lost than 2 % and what
+// is usual, by more than chance explains: two standard deviations with a queue,
+// three without, and one datagram. In Startup, which has yet to learn what is usual,
+// it takes a fifth and a queue. Where others keep the queue full, anything beyond
+// chance is too much.
 func (b *bbr) congested(t *turn, queued bool) bool {
 	all := t.lost + t.delivered
 	switch {
+	case t.marked:
+		return true
 	case t.lost == 0:
 		return false
 	case !b.filled:
@@ -77,6 +80,15 @@ func (b *bbr) undoBounds() bool {
 }
 
 func (b *bbr) onLoss(size int) { b.turn.lost += size }
+
+// onMark notes that the round trip was marked. Startup ends at once: until the end
+// of the round trip, which the queue makes longer, it would go on tripling.
+func (b *bbr) onMark(now clock.Time) {
+	b.turn.marked = true
+	if max(b.rates[0], b.rates[1]) > 0 {
+		b.fill(now)
+	}
+}
 
 // roomy is what leaves room for others below what was too much.
 func (b *bbr) roomy() int {

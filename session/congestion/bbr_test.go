@@ -287,3 +287,61 @@ func TestProbingBecomesStartup(t *testing.T) {
 		t.Errorf("%d bytes/s after 5 s, the path carries %d", got, p.rate)
 	}
 }
+
+// A mark in Startup ends it at once, and bounds what is in flight.
+func TestMarkEndsStartup(t *testing.T) {
+	p := newPipe(5_000_000, 50*ms)
+	p.run(120 * ms)
+	if p.c.bbr.phase != startup {
+		t.Fatalf("phase %d after two round trips", p.c.bbr.phase)
+	}
+	p.c.OnMark(p.now, p.now)
+	if p.c.bbr.phase != drain {
+		t.Errorf("phase %d at a mark", p.c.bbr.phase)
+	}
+	p.run(50 * ms)
+	if b := &p.c.bbr; b.phase == startup || b.long == noBound {
+		t.Errorf("phase %d, a bound of %d bytes", b.phase, b.long)
+	}
+}
+
+// Marks are answered round trip by round trip, each once, and losses that turn out
+// to be none give nothing of that back.
+func TestMarksBoundWhatIsInFlight(t *testing.T) {
+	p := newPipe(1_000_000, 50*ms)
+	p.run(3 * time.Second)
+	for p.c.bbr.phase != cruise {
+		p.run(10 * ms)
+	}
+	rate, window := p.c.Rate(50*ms), p.c.Window()
+	p.c.OnMark(p.now, p.now)
+	p.c.OnMark(p.now, p.now)
+	p.c.OnLoss(p.now, p.now, mds)
+	p.run(70 * ms)
+	once := p.c.bbr.bounds
+	if once.short == noBound || p.c.Window() >= window || p.c.Rate(50*ms) > rate {
+		t.Errorf("bounds %+v, a window of %d bytes that was %d, %d bytes/s that were %d", once, p.c.Window(), window, p.c.Rate(50*ms), rate)
+	}
+	if once.short < window*6/10 {
+		t.Errorf("one round trip with marks leaves %d of %d bytes", once.short, window)
+	}
+	p.c.Undo()
+	if p.c.bbr.bounds != once {
+		t.Errorf("the bounds are %+v, and were %+v", p.c.bbr.bounds, once)
+	}
+}
+
+// What is lost beside marks is congestion's, and not what the path usually loses.
+func TestLossBesideMarksIsNotUsual(t *testing.T) {
+	p := newPipe(1_000_000, 50*ms)
+	p.run(3 * time.Second)
+	before := p.c.bbr.seen
+	p.lose = func(pn uint64) bool { return pn%10 == 0 }
+	for range 100 {
+		p.c.OnMark(p.now, p.now)
+		p.run(10 * ms)
+	}
+	if b := &p.c.bbr; b.lost > 0 || b.seen > before {
+		t.Errorf("%d of %d bytes are taken for what is usually lost", b.lost, b.seen)
+	}
+}

@@ -226,10 +226,27 @@ func (c *Controller) OnLoss(now, sentAt clock.Time, size int) bool {
 		c.undo = snapshot{c.window, c.ssthresh, c.cubic}
 		c.canUndo = true
 	}
+	c.reduce(now)
+	return true
+}
+
+// reduce is CUBIC's answer to congestion.
+func (c *Controller) reduce(now clock.Time) {
 	c.recovery = now
 	c.window = max(c.cubic.reduce(c.window), minWindow(c.mds))
 	c.ssthresh = c.window
-	return true
+}
+
+// OnMark learns that the network has marked frames CE instead of dropping them, the
+// newest of which was sent at sentAt at the latest. It counts as one loss would in
+// that round trip (RFC 9002 §7.1), but is no mistake, so no reduction is undone.
+func (c *Controller) OnMark(now, sentAt clock.Time) {
+	c.canUndo = false
+	if c.algorithm == BBR {
+		c.bbr.onMark(now)
+	} else if sentAt > c.recovery {
+		c.reduce(now)
+	}
 }
 
 // Undoable reports whether a reduction may still be undone.

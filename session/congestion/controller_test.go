@@ -361,3 +361,29 @@ func TestControllerAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// RFC 9002 §7.1: a mark counts as a loss does, once in a round trip; and since it is
+// no mistake, nothing is undone.
+func TestMarkReducesOnceAndForGood(t *testing.T) {
+	f, g := newFlow(50*ms), newFlow(50*ms)
+	f.round(50 * ms)
+	g.round(50 * ms)
+	f.lose()
+	sentAt := g.now
+	g.c.OnMark(g.now, sentAt)
+	g.now++
+	g.c.OnMark(g.now, sentAt)
+	if f.c.Window() != g.c.Window() || f.c.ssthresh != g.c.ssthresh {
+		t.Errorf("a window of %d bytes after a loss, and of %d after marks", f.c.Window(), g.c.Window())
+	}
+	if g.c.OnLoss(g.now, sentAt, mds) || g.c.Undoable() {
+		t.Error("a loss in the same round trip can be undone")
+	}
+	if !f.c.Undoable() {
+		t.Fatal("a loss cannot be undone")
+	}
+	f.c.OnMark(f.now, sentAt)
+	if f.c.Undo() || f.c.Window() != g.c.Window() {
+		t.Error("a loss is undone although the network has marked frames of that round trip")
+	}
+}
