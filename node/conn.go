@@ -85,7 +85,10 @@ func (c *Conn) presentPath() Path {
 	p.RTT = c.sess.Stats().SmoothedRTT
 	var paths [16]session.PathInfo
 	for _, x := range c.sess.Paths(paths[:0]) {
-		p.Validated = p.Validated || x.Active && x.Validated
+		if x.Active {
+			p.Validated = p.Validated || x.Validated
+			p.ECN, p.Marked = x.ECN, x.Marked
+		}
 	}
 	return p
 }
@@ -103,6 +106,7 @@ func (c *Conn) Paths() []Path {
 		}
 		p := c.shard.describe(x.Path)
 		p.RTT, p.Validated = x.RTT, x.Validated
+		p.ECN, p.Marked = x.ECN, x.Marked
 		if x.Active {
 			list = slices.Insert(list, 0, p)
 		} else {

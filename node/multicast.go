@@ -67,7 +67,7 @@ func (n *Node) handleLAN(b []byte, from netip.AddrPort) {
 	s := n.shards[n.shardOf(b)]
 	s.drive(func(now session.Time) {
 		if !s.closed {
-			s.core.HandleDatagram(now, session.Path{Remote: unmapped(from)}, b)
+			s.core.HandleDatagram(now, session.Path{Remote: unmapped(from)}, wire.NotECT, b)
 		}
 	})
 }

@@ -3,6 +3,8 @@ package node
 import (
 	"net/netip"
 	"time"
+
+	"github.com/seed-67dce94e/holdfast/session"
 )
 
 // A PathKind says how datagrams reach the peer.
@@ -39,7 +41,23 @@ type Path struct {
 	// Validated says that the peer has answered at Remote. Until then, the
 	// address is only where its latest datagram claims to come from.
 	Validated bool `json:"validated"`
+
+	// ECN says whether the path keeps ECN marks, by which routers tell of congestion
+	// without dropping anything. It stays unknown where marks are not set: on relayed
+	// paths, and until data has taken the path.
+	ECN    ECNState `json:"ecn,omitzero"`
+	Marked uint64   `json:"marked,omitempty"` // datagrams that routers have marked since that was last tested, as the peer tells
 }
+
+// An ECNState says whether a path keeps ECN marks (RFC 9000 §13.4.2).
+type ECNState = session.ECNState
+
+// States of ECN on a path.
+const (
+	ECNUnknown = session.ECNUnknown // its first datagrams have yet to tell, or none was heard of
+	ECNCapable = session.ECNCapable // a mark slows sending down as a loss would
+	ECNFailed  = session.ECNFailed  // something on the path clears or changes marks, or a system cannot set or read them
+)
 
 // String returns a form such as "direct 192.0.2.1:4000".
 func (p Path) String() string {

@@ -135,7 +135,7 @@ func (r *rendezvous) read(now session.Time, l *serverLink) bool {
 			return false
 		}
 		if link, datagram, ok := r.client.HandleRelay(now, l.number, r.buf[:n]); ok {
-			r.shard.core.HandleDatagram(now, session.Path{Link: link}, datagram)
+			r.shard.core.HandleDatagram(now, session.Path{Link: link}, wire.NotECT, datagram)
 		}
 	}
 	return true
@@ -260,7 +260,7 @@ func (r *rendezvous) act(now session.Time, a reach.Action) {
 			l.sess.Send(now, &session.Message{Channel: wire.ChannelControl, Data: a.Data})
 		}
 	case reach.SendSTUN:
-		r.shard.writeOn(a.Link, a.Data, 0, a.Addr)
+		r.shard.writeOn(a.Link, a.Data, 0, wire.NotECT, a.Addr)
 	case reach.SendOpener:
 		r.shard.sendOpener(a.Link, a.Addr)
 	case reach.Guess:

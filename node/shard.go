@@ -216,19 +216,19 @@ func (s *shard) emit(d session.Datagram) {
 			s.reach.relay(d)
 		}
 	default:
-		s.writeOn(d.Path.Link, d.Data, d.Segment, d.Path.Remote)
+		s.writeOn(d.Path.Link, d.Data, d.Segment, d.ECN, d.Path.Remote)
 	}
 }
 
 // writeOn writes datagrams to the socket of a link. What goes to one that is
 // closed is lost.
-func (s *shard) writeOn(link uint32, b []byte, segment int, to netip.AddrPort) {
+func (s *shard) writeOn(link uint32, b []byte, segment int, mark wire.ECN, to netip.AddrPort) {
 	sock := s.socketOf(link, to.Addr())
 	if sock == nil {
 		s.writeErrors++
 		return
 	}
-	if err := sock.write(b, segment, to); err != nil {
+	if err := sock.write(b, segment, mark, to); err != nil {
 		s.writeErrors++
 		if link == 0 {
 			s.node.writeFailed(err)
@@ -283,14 +283,14 @@ func (s *shard) receive(link uint32, batch []inbound) {
 		turn := batch[:min(batchMax, len(batch))]
 		s.drive(func(now session.Time) {
 			for _, d := range turn {
-				s.handleDatagram(now, session.Path{Link: link, Remote: d.from}, d.data)
+				s.handleDatagram(now, session.Path{Link: link, Remote: d.from}, d.mark, d.data)
 			}
 		})
 		batch = batch[len(turn):]
 	}
 }
 
-func (s *shard) handleDatagram(now session.Time, from session.Path, b []byte) {
+func (s *shard) handleDatagram(now session.Time, from session.Path, mark wire.ECN, b []byte) {
 	if s.closed {
 		return
 	}
@@ -298,7 +298,7 @@ func (s *shard) handleDatagram(now session.Time, from session.Path, b []byte) {
 		s.handleSTUN(now, from, b)
 		return
 	}
-	s.core.HandleDatagram(now, from, b)
+	s.core.HandleDatagram(now, from, mark, b)
 }
 
 // handleEvent passes an event of the core on. It makes no change to the core.

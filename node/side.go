@@ -6,6 +6,7 @@ import (
 
 	"github.com/seed-67dce94e/holdfast/node/reach"
 	"github.com/seed-67dce94e/holdfast/session"
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // A sideSocket is a UDP socket beside the main ones. NATs give it mappings of its
@@ -142,6 +143,6 @@ func (r *rendezvous) guess(now session.Time, peer PeerID, link uint32, to netip.
 		return
 	}
 	if n := list[len(list)-1].sess.Punch(now, r.buf); n > 0 {
-		r.shard.writeOn(link, r.buf[:n], 0, to)
+		r.shard.writeOn(link, r.buf[:n], 0, wire.NotECT, to)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // A socket reads and writes datagrams. Addresses are never IPv4-mapped IPv6:
@@ -14,8 +16,8 @@ type socket interface {
 	// valid until the next read.
 	read() ([]inbound, error)
 	// write sends b as datagrams of segment bytes, the last one perhaps shorter,
-	// or as one if segment is 0.
-	write(b []byte, segment int, to netip.AddrPort) error
+	// or as one if segment is 0, with an ECN codepoint where the system can set it.
+	write(b []byte, segment int, mark wire.ECN, to netip.AddrPort) error
 	// writeTTL sends one datagram that lives for so many hops. Where the system
 	// cannot do that, it fails.
 	writeTTL(b []byte, ttl int, to netip.AddrPort) error
@@ -23,6 +25,8 @@ type socket interface {
 	buffers() (receive, send int)
 	// batches reports whether one system call may carry many datagrams.
 	batches() (receive, send bool)
+	// marks reports whether ECN codepoints are set and told.
+	marks() bool
 	close() error
 	// retired reports whether close was called: a read error means nothing then.
 	retired() bool
@@ -31,6 +35,7 @@ type socket interface {
 // An inbound datagram.
 type inbound struct {
 	from netip.AddrPort
+	mark wire.ECN // wire.NotECT where the system does not tell
 	data []byte
 }
 
@@ -122,7 +127,7 @@ func (s *packetSocket) read() ([]inbound, error) {
 	return s.one[:], nil
 }
 
-func (s *packetSocket) write(b []byte, segment int, to netip.AddrPort) error {
+func (s *packetSocket) write(b []byte, segment int, _ wire.ECN, to netip.AddrPort) error {
 	addr := net.UDPAddrFromAddrPort(to)
 	return segments(b, segment, func(d []byte) error {
 		_, err := s.conn.WriteTo(d, addr)
@@ -152,6 +157,8 @@ func (s *packetSocket) localAddr() netip.AddrPort {
 func (s *packetSocket) buffers() (receive, send int) { return 0, 0 }
 
 func (s *packetSocket) batches() (receive, send bool) { return false, false }
+
+func (s *packetSocket) marks() bool { return false }
 
 func (s *packetSocket) close() error {
 	s.closed.Store(true)

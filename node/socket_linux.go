@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -10,8 +9,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
+	"github.com/seed-67dce94e/holdfast/wire"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,10 +22,11 @@ type platformSocket struct {
 
 	gso     atomic.Bool // a failing driver turns it off
 	gro     bool
-	control []byte // received ancillary data
+	ecn     atomic.Bool // marks are set and told; a system that refuses to turns it off
+	control []byte      // received ancillary data
 	batch   []inbound
 
-	sizes []byte // ancillary data of a batch to send; used with the shard locked
+	v4, v6 sendAncillary // used with the shard locked
 }
 
 // kernelVersion is major*1000 + minor, and the patch level.
@@ -78,9 +78,14 @@ func (s *platformSocket) init(conn *net.UDPConn) {
 		if kernel().canGRO() {
 			s.gro = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1) == nil
 		}
+		// A socket of both families tells the class of IPv4 datagrams by IP_TOS.
+		err4 := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVTOS, 1)
+		err6 := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1)
+		s.ecn.Store(err4 == nil || err6 == nil)
 	})
-	s.control = make([]byte, unix.CmsgSpace(4))
-	s.sizes = segmentControl()
+	s.control = make([]byte, ancillaryRoom)
+	s.v4 = newSendAncillary(unix.IPPROTO_IP, unix.IP_TOS)
+	s.v6 = newSendAncillary(unix.IPPROTO_IPV6, unix.IPV6_TCLASS)
 }
 
 // growBuffer asks for socketBuffer bytes, with force if this process may, and
@@ -100,6 +105,8 @@ func (s *platformSocket) buffers() (receive, send int) { return s.receive, s.sen
 
 func (s *platformSocket) batches() (receive, send bool) { return s.gro, s.gso.Load() }
 
+func (s *platformSocket) marks() bool { return s.ecn.Load() }
+
 // read returns the datagrams that one system call yields: those of one sender
 // and one size that came in a row, the last of which may be shorter.
 func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) {
@@ -107,46 +114,19 @@ func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) 
 	if err != nil {
 		return nil, err
 	}
-	size := n
-	if s.gro && oobn > 0 {
-		if k := segmentSize(s.control[:oobn]); k > 0 {
-			size = k
-		}
+	size, mark := readAncillary(s.control[:oobn])
+	if size <= 0 {
+		size = n
 	}
 	from = unmapped(from)
 	s.batch = s.batch[:0]
 	for b := buf[:n]; ; {
 		k := min(size, len(b))
-		s.batch = append(s.batch, inbound{from: from, data: b[:k:k]})
+		s.batch = append(s.batch, inbound{from: from, mark: mark, data: b[:k:k]})
 		if b = b[k:]; len(b) == 0 {
 			return s.batch, nil
 		}
 	}
-}
-
-// segmentSize finds the size of the datagrams in ancillary data, or 0.
-func segmentSize(control []byte) int {
-	for len(control) >= unix.CmsgLen(4) {
-		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
-		size := int(h.Len)
-		if size < unix.SizeofCmsghdr || size > len(control) {
-			return 0
-		}
-		if h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && size >= unix.CmsgLen(4) {
-			return int(int32(binary.NativeEndian.Uint32(control[unix.CmsgLen(0):])))
-		}
-		control = control[min(unix.CmsgSpace(size-unix.SizeofCmsghdr), len(control)):]
-	}
-	return 0
-}
-
-// segmentControl returns ancillary data with room for a segment size.
-func segmentControl() []byte {
-	b := make([]byte, unix.CmsgSpace(2))
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
-	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
-	h.SetLen(unix.CmsgLen(2))
-	return b
 }
 
 // segmentsMax is what every kernel with UDP_SEGMENT takes, less one: some count
@@ -154,21 +134,51 @@ func segmentControl() []byte {
 const segmentsMax = 63
 
 // write sends b as datagrams of segment bytes.
-func (s *platformSocket) write(conn *net.UDPConn, b []byte, segment int, to netip.AddrPort) error {
+func (s *platformSocket) write(conn *net.UDPConn, b []byte, segment int, mark wire.ECN, to netip.AddrPort) error {
 	for segment > 0 && len(b) > segment && s.gso.Load() {
 		n := min(len(b), segment*segmentsMax)
-		if err := s.writeBatch(conn, b[:n], segment, to); err != nil {
-			return s.writeSingly(conn, b, segment, to, err)
+		if err := s.transmit(conn, b[:n], segment, mark, to); err != nil {
+			return s.writeSingly(conn, b, segment, mark, to, err)
 		}
 		b = b[n:]
 	}
-	return writeEach(conn, b, segment, to)
+	return s.writeEach(conn, b, segment, mark, to)
 }
 
-func (s *platformSocket) writeBatch(conn *net.UDPConn, b []byte, segment int, to netip.AddrPort) error {
-	binary.NativeEndian.PutUint16(s.sizes[unix.CmsgLen(0):], uint16(segment))
-	_, _, err := conn.WriteMsgUDPAddrPort(b, s.sizes, to)
+func (s *platformSocket) writeEach(conn *net.UDPConn, b []byte, segment int, mark wire.ECN, to netip.AddrPort) error {
+	return segments(b, segment, func(d []byte) error { return s.transmit(conn, d, 0, mark, to) })
+}
+
+// cannotMark are the errors of a system that takes no traffic class, or not from
+// this process. They may also mean something else.
+var cannotMark = []error{unix.EINVAL, unix.EPERM, unix.EOPNOTSUPP}
+
+// transmit makes one system call. Should the datagrams go out without a mark that was
+// asked for, and not with it, there will be no more marks: the peer tells the core
+// that none arrive.
+func (s *platformSocket) transmit(conn *net.UDPConn, b []byte, segment int, mark wire.ECN, to netip.AddrPort) error {
+	marked := mark == wire.ECT0 && s.ecn.Load()
+	err := s.transmitAs(conn, b, segment, marked, to)
+	if marked && isAny(err, cannotMark) {
+		if err = s.transmitAs(conn, b, segment, false, to); err == nil {
+			s.ecn.Store(false)
+		}
+	}
 	return err
+}
+
+func (s *platformSocket) transmitAs(conn *net.UDPConn, b []byte, segment int, marked bool, to netip.AddrPort) error {
+	control := s.v6
+	if to.Addr().Is4() {
+		control = s.v4
+	}
+	_, _, err := conn.WriteMsgUDPAddrPort(b, control.of(marked, segment), to)
+	return err
+}
+
+// isAny reports whether err is one of some errors of the system.
+func isAny(err error, of []error) bool {
+	return err != nil && slices.ContainsFunc(of, func(e error) bool { return errors.Is(err, e) })
 }
 
 // cannotSegment are the errors of a device, or of a route, that cannot take a
@@ -177,11 +187,11 @@ var cannotSegment = []error{unix.EIO, unix.EINVAL, unix.EMSGSIZE, unix.EOPNOTSUP
 
 // writeSingly sends what could not be sent as a batch. If that works, it was the
 // batch's fault, and there will be no more of them.
-func (s *platformSocket) writeSingly(conn *net.UDPConn, b []byte, segment int, to netip.AddrPort, cause error) error {
-	if !slices.ContainsFunc(cannotSegment, func(e error) bool { return errors.Is(cause, e) }) {
+func (s *platformSocket) writeSingly(conn *net.UDPConn, b []byte, segment int, mark wire.ECN, to netip.AddrPort, cause error) error {
+	if !isAny(cause, cannotSegment) {
 		return cause
 	}
-	err := writeEach(conn, b, segment, to)
+	err := s.writeEach(conn, b, segment, mark, to)
 	if err == nil {
 		s.gso.Store(false)
 	}

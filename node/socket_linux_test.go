@@ -1,9 +1,13 @@
 package node
 
 import (
+	"context"
+	"net"
 	"net/netip"
 	"testing"
+	"time"
 
+	"github.com/seed-67dce94e/holdfast/wire"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,7 +40,7 @@ func TestBatchesCrossTheLoopbackWhole(t *testing.T) {
 	for i := range sent {
 		sent[i] = byte(i / 1200)
 	}
-	if err := from.write(sent, 1200, to.localAddr()); err != nil {
+	if err := from.write(sent, 1200, wire.NotECT, to.localAddr()); err != nil {
 		t.Fatal(err)
 	}
 	if !from.gso.Load() {
@@ -80,7 +84,7 @@ func TestStatusTellsWhetherTheSystemTakesBatches(t *testing.T) {
 func TestBatchThatADeviceRefusesIsSentSingly(t *testing.T) {
 	from, to := bindLoopback(t), bindLoopback(t)
 	b := make([]byte, 2500)
-	if err := from.writeSingly(from.conn, b, 1000, to.localAddr(), unix.EIO); err != nil {
+	if err := from.writeSingly(from.conn, b, 1000, wire.NotECT, to.localAddr(), unix.EIO); err != nil {
 		t.Fatal(err)
 	}
 	if from.gso.Load() {
@@ -95,24 +99,152 @@ func TestBatchThatADeviceRefusesIsSentSingly(t *testing.T) {
 			n += len(d.data)
 		}
 	}
-	if err := from.writeSingly(from.conn, b, 1000, to.localAddr(), unix.EPERM); err != unix.EPERM {
+	if err := from.writeSingly(from.conn, b, 1000, wire.NotECT, to.localAddr(), unix.EPERM); err != unix.EPERM {
 		t.Errorf("another error is not the batch's fault: %v", err)
 	}
 }
 
 func TestAncillaryDataIsReadWithCare(t *testing.T) {
-	good := segmentControl() // of the form that is sent, not that of UDP_GRO
-	if n := segmentSize(good); n != 0 {
-		t.Errorf("found a size of %d", n)
+	for _, good := range []sendAncillary{newSendAncillary(unix.IPPROTO_IP, unix.IP_TOS), newSendAncillary(unix.IPPROTO_IPV6, unix.IPV6_TCLASS)} {
+		if n, mark := readAncillary(good.of(true, 1200)); n != 0 || mark != wire.ECT0 { // the size is of the form that is sent
+			t.Errorf("found a size of %d and mark %d", n, mark)
+		}
+		for n := range good {
+			readAncillary(good[:n])
+		}
+		for i := range good {
+			bad := append([]byte(nil), good...)
+			bad[i] ^= 0xff
+			readAncillary(bad)
+		}
 	}
-	for n := range good {
-		segmentSize(good[:n])
+}
+
+// The mark that was set arrives, over either family, alone and in a batch, whatever
+// the sockets carry besides; and one socket can serve both families.
+func TestMarksCrossTheLoopback(t *testing.T) {
+	listen := func(network string) *udpSocket {
+		conn, err := net.ListenPacket(network, "")
+		if err != nil {
+			t.Skip(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return newUDPSocket(conn.(*net.UDPConn))
 	}
-	for i := range good {
-		bad := append([]byte(nil), good...)
-		bad[i] ^= 0xff
-		segmentSize(bad)
+	dual := listen("udp")
+	for _, pair := range []struct {
+		name     string
+		from, to *udpSocket
+		ip       netip.Addr
+	}{
+		{"IPv4", listen("udp4"), listen("udp4"), netip.AddrFrom4([4]byte{127, 0, 0, 1})},
+		{"IPv6", listen("udp6"), listen("udp6"), netip.IPv6Loopback()},
+		{"IPv4 from a socket of both", dual, listen("udp4"), netip.AddrFrom4([4]byte{127, 0, 0, 1})},
+		{"IPv4 to a socket of both", listen("udp4"), dual, netip.AddrFrom4([4]byte{127, 0, 0, 1})},
+		{"IPv6 to a socket of both", listen("udp6"), dual, netip.IPv6Loopback()},
+	} {
+		if !pair.from.marks() || !pair.to.marks() {
+			t.Fatalf("%s: this system does not know marks", pair.name)
+		}
+		to := netip.AddrPortFrom(pair.ip, pair.to.localAddr().Port())
+		for _, mark := range []wire.ECN{wire.NotECT, wire.ECT0, wire.NotECT} {
+			for _, segments := range []int{1, 5} {
+				if err := pair.from.write(make([]byte, segments*1000), 1000, mark, to); err != nil {
+					t.Fatalf("%s: %v", pair.name, err)
+				}
+				for n := 0; n < segments; {
+					batch, err := pair.to.read()
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, d := range batch {
+						if n++; d.mark != mark || len(d.data) != 1000 {
+							t.Fatalf("%s: %d bytes with mark %d, want %d", pair.name, len(d.data), d.mark, mark)
+						}
+					}
+				}
+			}
+		}
+		if !pair.from.marks() {
+			t.Errorf("%s: marks were turned off", pair.name)
+		}
 	}
+}
+
+// A kernel that refuses the traffic class costs no datagram: it goes out without.
+func TestMarkThatTheSystemRefusesIsLeftOut(t *testing.T) {
+	from, to := bindLoopback(t), bindLoopback(t)
+	from.v4 = newSendAncillary(unix.IPPROTO_IP, 0x7fff) // no option of any kernel's: EINVAL
+	for _, size := range []int{1000, 5000} {
+		from.ecn.Store(true)
+		if err := from.write(make([]byte, size), 1000, wire.ECT0, to.localAddr()); err != nil {
+			t.Fatal(err)
+		}
+		if from.marks() {
+			t.Error("marks are still on")
+		}
+		for n := 0; n < size; {
+			batch, err := to.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range batch {
+				if n += len(d.data); d.mark != wire.NotECT {
+					t.Errorf("mark %d", d.mark)
+				}
+			}
+		}
+	}
+	if before := from.gso.Load(); before != (kernel().canGSO()) {
+		t.Error("batches were turned off")
+	}
+	from.ecn.Store(true)
+	if err := from.write([]byte("x"), 0, wire.ECT0, netip.AddrPort{}); err == nil || !from.marks() {
+		t.Errorf("another error, %v, is not the mark's fault", err)
+	}
+}
+
+// Both ends of a session on loopback find the path capable.
+func TestSessionsUseMarks(t *testing.T) {
+	alice, bob := listenLoopback(t), listenLoopback(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	ab, err := alice.DialAddr(ctx, bob.ID(), bob.LocalAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ba, err := bob.Accept(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 { // there and back, so that both sides send and acknowledge
+		for _, end := range [][2]*Conn{{ab, ba}, {ba, ab}} {
+			if err := end[0].Send(ctx, make([]byte, 2000)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := end[1].Recv(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []*Conn{ab, ba} {
+		if p := c.Path(); p.ECN != ECNCapable || p.Marked != 0 {
+			t.Errorf("ECN %v, %d marked", p.ECN, p.Marked)
+		}
+	}
+	if !alice.Status().Socket.ECN {
+		t.Error("the status does not say that marks are used")
+	}
+}
+
+func listenLoopback(t *testing.T) *Node {
+	t.Helper()
+	n, err := Listen(&Config{Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n
 }
 
 func bindLoopback(t *testing.T) *udpSocket {
@@ -126,9 +258,9 @@ func bindLoopback(t *testing.T) *udpSocket {
 }
 
 func FuzzAncillaryData(f *testing.F) {
-	f.Add(segmentControl())
+	f.Add([]byte(newSendAncillary(unix.IPPROTO_IP, unix.IP_TOS)))
 	f.Add(make([]byte, unix.CmsgSpace(4)))
 	f.Fuzz(func(t *testing.T, control []byte) {
-		segmentSize(control) // must not panic
+		readAncillary(control) // must not panic
 	})
 }

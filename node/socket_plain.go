@@ -5,6 +5,8 @@ package node
 import (
 	"net"
 	"net/netip"
+
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // A platformSocket is what a system adds to a UDP socket.
@@ -17,6 +19,8 @@ func (s *platformSocket) buffers() (receive, send int) { return s.receive, s.sen
 
 func (s *platformSocket) batches() (receive, send bool) { return false, false }
 
+func (s *platformSocket) marks() bool { return false }
+
 func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) {
 	n, from, err := conn.ReadFromUDPAddrPort(buf)
 	if err != nil {
@@ -26,6 +30,9 @@ func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) 
 	return s.one[:], nil
 }
 
-func (s *platformSocket) write(conn *net.UDPConn, b []byte, segment int, to netip.AddrPort) error {
-	return writeEach(conn, b, segment, to)
+func (s *platformSocket) write(conn *net.UDPConn, b []byte, segment int, _ wire.ECN, to netip.AddrPort) error {
+	return segments(b, segment, func(d []byte) error {
+		_, err := conn.WriteToUDPAddrPort(d, to)
+		return err
+	})
 }

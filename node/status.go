@@ -71,6 +71,7 @@ type SocketStatus struct {
 	SendBuffer    int                     `json:"send_buffer"`
 	GRO           bool                    `json:"gro"` // the system hands over many datagrams in one call (Linux, UDP_GRO)
 	GSO           bool                    `json:"gso"` // and takes many (Linux, UDP_SEGMENT), unless a driver has failed at it
+	ECN           bool                    `json:"ecn"` // it sets and tells ECN marks (Linux), unless it has refused to
 	ReadErrors    uint64                  `json:"read_errors"`
 	WriteErrors   uint64                  `json:"write_errors"`   // datagrams lost to an error of the system
 	RelayDropped  uint64                  `json:"relay_dropped"`  // datagrams for a relay that could not be asked
@@ -112,6 +113,7 @@ func (s *shard) addStatus(st *Status) {
 		for _, sock := range s.sockets.all() {
 			st.Socket.ReceiveBuffer, st.Socket.SendBuffer = sock.buffers()
 			st.Socket.GRO, st.Socket.GSO = sock.batches()
+			st.Socket.ECN = sock.marks()
 		}
 	}
 	st.Socket.WriteErrors += s.writeErrors

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-67dce94e/holdfast/node/reach"
 	"github.com/seed-67dce94e/holdfast/node/wslink"
 	"github.com/seed-67dce94e/holdfast/session"
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // Streams are links over a WebSocket, between nodes and servers whose datagrams
@@ -82,7 +83,7 @@ func (n *Node) serveStream(link uint32, c *wslink.Conn) {
 		s := n.shards[n.shardOf(b)]
 		s.drive(func(now session.Time) {
 			if !s.closed {
-				s.core.HandleDatagram(now, from, b)
+				s.core.HandleDatagram(now, from, wire.NotECT, b)
 			}
 		})
 	})

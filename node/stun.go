@@ -6,6 +6,7 @@ import (
 	"github.com/seed-67dce94e/holdfast/node/reach"
 	"github.com/seed-67dce94e/holdfast/session"
 	"github.com/seed-67dce94e/holdfast/session/limit"
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // A stunService answers binding requests. Sources can be forged, so that how
@@ -44,7 +45,7 @@ func (u *stunService) answer(s *shard, now session.Time, from netip.AddrPort, b 
 	}
 	var ok bool
 	if u.buf, ok = reach.AppendBindingResponse(u.buf[:0], b, from); ok {
-		s.writeOn(0, u.buf, 0, from)
+		s.writeOn(0, u.buf, 0, wire.NotECT, from)
 	}
 	return true
 }

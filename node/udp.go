@@ -36,8 +36,8 @@ func newUDPSocket(conn *net.UDPConn) *udpSocket {
 
 func (s *udpSocket) read() ([]inbound, error) { return s.platformSocket.read(s.conn, s.buf) }
 
-func (s *udpSocket) write(b []byte, segment int, to netip.AddrPort) error {
-	return s.platformSocket.write(s.conn, b, segment, to)
+func (s *udpSocket) write(b []byte, segment int, mark wire.ECN, to netip.AddrPort) error {
+	return s.platformSocket.write(s.conn, b, segment, mark, to)
 }
 
 // writeTTL sets the TTL of the socket for one datagram. The shard, which alone
@@ -65,14 +65,6 @@ func (s *udpSocket) writeWith(set func(int) error, ttl, before int, b []byte, to
 	}
 	_, err := s.conn.WriteToUDPAddrPort(b, to)
 	return errors.Join(err, set(before))
-}
-
-// writeEach sends b as datagrams of segment bytes, one by one.
-func writeEach(conn *net.UDPConn, b []byte, segment int, to netip.AddrPort) error {
-	return segments(b, segment, func(d []byte) error {
-		_, err := conn.WriteToUDPAddrPort(d, to)
-		return err
-	})
 }
 
 func (s *udpSocket) localAddr() netip.AddrPort {

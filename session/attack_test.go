@@ -38,7 +38,7 @@ func (w *world) record(hold func(capture) bool) *[]capture {
 // feed gives a peer a datagram and returns what that brought forth beside
 // RESETs, which answer connection IDs that nobody has.
 func (p *peer) feed(from netip.AddrPort, data []byte) (datagrams, events int) {
-	p.ep.HandleDatagram(p.now, Path{Remote: from}, bytes.Clone(data))
+	p.ep.HandleDatagram(p.now, Path{Remote: from}, wire.NotECT, bytes.Clone(data))
 	for d, ok := p.ep.NextDatagram(p.now, p.buf); ok; d, ok = p.ep.NextDatagram(p.now, p.buf) {
 		if wire.Classify(d.Data) != wire.KindReset {
 			datagrams++

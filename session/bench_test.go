@@ -75,7 +75,7 @@ func (d *duo) carry(from int) bool {
 		moved = true
 		for b := out.Data; len(b) > 0; {
 			n := min(out.Segment, len(b))
-			dst.e.HandleDatagram(d.now, Path{Remote: d.ends[1-from].path.Remote}, b[:n])
+			dst.e.HandleDatagram(d.now, Path{Remote: d.ends[1-from].path.Remote}, out.ECN, b[:n])
 			b = b[n:]
 		}
 	}
@@ -243,7 +243,7 @@ func (d *duo) settleClosed() {
 func (d *duo) drainQuietly(from int) {
 	src, dst := &d.ends[from], &d.ends[1-from]
 	for out, ok := src.e.NextDatagram(d.now, d.buf); ok; out, ok = src.e.NextDatagram(d.now, d.buf) {
-		dst.e.HandleDatagram(d.now, dst.path, out.Data)
+		dst.e.HandleDatagram(d.now, dst.path, out.ECN, out.Data)
 	}
 	for i := range d.ends {
 		for _, ok := d.ends[i].e.NextEvent(); ok; _, ok = d.ends[i].e.NextEvent() {

@@ -77,6 +77,9 @@ type EndpointStats struct {
 // A Datagram is what NextDatagram wants sent.
 type Datagram struct {
 	Path Path
+	// ECN is the codepoint for the IP header of each datagram in Data: ECT(0) or
+	// Not-ECT. If the caller cannot set it, the session finds that out.
+	ECN  wire.ECN
 	Data []byte // shares the buffer given to NextDatagram
 	// Segment is the size of each datagram in Data; they stand one after the
 	// other, and the last may be shorter.
@@ -178,14 +181,15 @@ func (e *Endpoint) touch(s *Session) {
 
 func (e *Endpoint) emit(ev Event) { e.events.Push(ev) }
 
-// HandleDatagram takes in a datagram that arrived on p at now. It works in place
-// and keeps no part of b. It returns no error: what does not authenticate is
-// counted and dropped.
-func (e *Endpoint) HandleDatagram(now Time, p Path, b []byte) {
+// HandleDatagram takes in a datagram that arrived on p at now; mark is the ECN
+// codepoint of its IP header, wire.NotECT where that is not known. It works in place
+// and keeps no part of b. It returns no error: what does not authenticate is counted
+// and dropped.
+func (e *Endpoint) HandleDatagram(now Time, p Path, mark wire.ECN, b []byte) {
 	e.enter(now)
 	switch wire.Classify(b) {
 	case wire.KindData:
-		e.handleData(e.now, p, b)
+		e.handleData(e.now, p, mark, b)
 	case wire.KindInit:
 		e.handleInit(e.now, p, b)
 	case wire.KindResp:
@@ -199,7 +203,7 @@ func (e *Endpoint) HandleDatagram(now Time, p Path, b []byte) {
 	}
 }
 
-func (e *Endpoint) handleData(now Time, p Path, b []byte) {
+func (e *Endpoint) handleData(now Time, p Path, mark wire.ECN, b []byte) {
 	if len(b) < wire.MinDataLen {
 		e.stats.DroppedShort++
 		return
@@ -217,7 +221,7 @@ func (e *Endpoint) handleData(now Time, p Path, b []byte) {
 		e.stats.DroppedConnID++
 		return
 	}
-	s.handleFrame(now, p, id, b)
+	s.handleFrame(now, p, mark, id, b)
 }
 
 // HandleTimeout runs whatever was due by now. Calling it early is harmless.

@@ -34,8 +34,10 @@ type peer struct {
 	lastClosed  Event
 	traffic     map[netip.AddrPort]*traffic
 	spins       int
-	restless    bool // its sessions go to rest as soon as they can
-	asleep      bool // the machine is suspended: it hears nothing, and no timer fires
+	restless    bool   // its sessions go to rest as soon as they can
+	latest      []byte // datagram sent
+	marked      bool   // it was
+	asleep      bool   // the machine is suspended: it hears nothing, and no timer fires
 	buf         []byte
 }
 
@@ -166,20 +168,21 @@ func (p *peer) send(d Datagram) {
 		if d.Segment > 0 {
 			n = min(n, d.Segment)
 		}
-		p.sendOne(d.Path, data[:n])
+		p.sendOne(d.Path, d.ECN, data[:n])
 		data = data[n:]
 	}
 }
 
-func (p *peer) sendOne(to Path, data []byte) {
+func (p *peer) sendOne(to Path, mark wire.ECN, data []byte) {
 	p.checkPlaintext(data)
+	p.checkMark(to, mark, data)
 	if to.IsRelay() {
 		l := p.links[to.Link-1]
-		l.host.Send(p.vtime(), linkPort, l.remote, data)
+		l.host.SendECN(p.vtime(), linkPort, l.remote, mark, data)
 		return
 	}
 	p.checkDestination(to.Remote, len(data))
-	p.host.Send(p.vtime(), p.port+uint16(to.Link), to.Remote, data)
+	p.host.SendECN(p.vtime(), p.port+uint16(to.Link), to.Remote, mark, data)
 }
 
 // handle is the application: it takes messages and notes outcomes.
@@ -276,6 +279,24 @@ func (p *peer) addPath(s *Session, to Path) {
 
 // isData reports whether a datagram is a DATA frame.
 func isData(data []byte) bool { return wire.Classify(data) == wire.KindData }
+
+// checkMark sees to it that only what goes to a proved address over UDP is marked,
+// and not to another as well [S51]. The copy for an escort comes next.
+func (p *peer) checkMark(to Path, mark wire.ECN, data []byte) {
+	if p.marked && bytes.Equal(data, p.latest) {
+		p.fatalf("%s: a marked datagram is copied to %v", p.name, to)
+	}
+	p.marked, p.latest = mark != wire.NotECT, append(p.latest[:0], data...)
+	if !p.marked {
+		return
+	}
+	for _, s := range p.ep.byID {
+		if x := s.active; x != nil && x.Path == to && x.validated && !x.IsRelay() {
+			return
+		}
+	}
+	p.fatalf("%s: a datagram to %v, which is not proved, is marked", p.name, to)
+}
 
 // plaintextMark is in every message long enough; it must never be on the wire.
 var plaintextMark = []byte("plain text")

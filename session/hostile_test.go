@@ -61,7 +61,7 @@ func newEndpoint(t *testing.T, cfg Config) *Endpoint {
 // put gives e a datagram and returns what it answers.
 func put(e *Endpoint, now Time, from netip.AddrPort, data []byte) (out [][]byte) {
 	buf := make([]byte, 1500)
-	e.HandleDatagram(now, Path{Remote: from}, bytes.Clone(data))
+	e.HandleDatagram(now, Path{Remote: from}, wire.NotECT, bytes.Clone(data))
 	for d, ok := e.NextDatagram(now, buf); ok; d, ok = e.NextDatagram(now, buf) {
 		out = append(out, bytes.Clone(d.Data))
 	}

@@ -66,6 +66,13 @@ func (x *path) rtt() *recovery.RTT {
 	return &x.rec.RTT
 }
 
+func (x *path) ecn() (state ECNState, ce uint64) {
+	if x.rec == nil {
+		return x.memory.ECN()
+	}
+	return x.rec.ECN()
+}
+
 // pto is the probe timeout of x as measured so far.
 func (x *path) pto() time.Duration { return x.rec.RTT.PTO(maxAckDelay) }
 
@@ -217,10 +224,12 @@ func (s *Session) Path() Path {
 // Paths appends what is known about every path to into.
 func (s *Session) Paths(into []PathInfo) []PathInfo {
 	for _, x := range s.paths {
-		into = append(into, PathInfo{
+		info := PathInfo{
 			Path: x.Path, Validated: x.validated, Active: x == s.active,
 			RTT: x.rtt().Smoothed(), MTU: x.mtu.Current(),
-		})
+		}
+		info.ECN, info.Marked = x.ecn()
+		into = append(into, info)
 	}
 	return into
 }
@@ -231,5 +240,17 @@ type PathInfo struct {
 	Validated bool // the peer has answered a challenge on it
 	Active    bool // data goes there
 	RTT       time.Duration
-	MTU       int // largest UDP payload known to pass, in bytes
+	MTU       int      // largest UDP payload known to pass, in bytes
+	ECN       ECNState // whether the path keeps ECN marks
+	Marked    uint64   // datagrams marked CE on it since that was last tested, as the peer tells
 }
+
+// An ECNState says whether a path keeps ECN marks (SPEC §5.3).
+type ECNState = recovery.ECNState
+
+// States. A path is tested when data first takes it.
+const (
+	ECNUnknown = recovery.ECNUnknown
+	ECNCapable = recovery.ECNCapable
+	ECNFailed  = recovery.ECNFailed
+)

@@ -27,7 +27,7 @@ func TestOldFrameFromElsewhereDoesNotMoveTheSession(t *testing.T) {
 	}
 	stranger := netip.MustParseAddrPort("192.0.2.1:9")
 	b.received(stranger, make([]byte, 1500))
-	b.change(func(now Time) { b.ep.HandleDatagram(now, Path{Remote: stranger}, (*held)[0].data) })
+	b.change(func(now Time) { b.ep.HandleDatagram(now, Path{Remote: stranger}, wire.NotECT, (*held)[0].data) })
 	if got := b.session().Path(); got != a.path() {
 		t.Errorf("bob sends to %v, alice is at %v", got, a.path())
 	}

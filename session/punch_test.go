@@ -17,7 +17,7 @@ func (p *peer) punch(s *Session, to Path) {
 		if n == 0 {
 			p.fatalf("%s: nothing to punch with", p.name)
 		}
-		p.sendOne(to, buf[:n])
+		p.sendOne(to, wire.NotECT, buf[:n])
 	})
 }
 

@@ -8,9 +8,10 @@ import (
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
-// handleFrame takes in a DATA frame addressed to id, which is one of ours. Only
+// handleFrame takes in a DATA frame addressed to id, which is one of ours, from a
+// datagram with an ECN codepoint. Only
 // after the frame has authenticated, and is no repeat, may it change anything.
-func (s *Session) handleFrame(now Time, p Path, id wire.ConnID, b []byte) {
+func (s *Session) handleFrame(now Time, p Path, mark wire.ECN, id wire.ConnID, b []byte) {
 	pn, body, ok := s.open(now, b)
 	if !ok {
 		return
@@ -41,7 +42,7 @@ func (s *Session) handleFrame(now Time, p Path, id wire.ConnID, b []byte) {
 	}
 	x := s.obtainPath(p)
 	x.received += uint64(len(b))
-	s.takeIn(inbound{now: now, path: x, id: id, rested: rested}, pn, body)
+	s.takeIn(inbound{now: now, path: x, mark: mark, id: id, rested: rested}, pn, body)
 }
 
 // open returns the chunks of a frame that is authentic and new.
@@ -88,7 +89,7 @@ func (s *Session) takeIn(in inbound, pn uint64, body []byte) {
 	}
 	// A keepalive is answered at once: nothing is about to go the other way, and
 	// the caller is awake now.
-	s.acks.OnReceived(now, pn, in.eliciting, in.urgent || in.rested && !in.message)
+	s.acks.OnReceived(now, pn, in.mark, in.eliciting, in.urgent || in.rested && !in.message)
 	s.pathAlive(now, x)
 	if in.message {
 		s.used = now
@@ -104,6 +105,7 @@ func (s *Session) takeIn(in inbound, pn uint64, body []byte) {
 type inbound struct {
 	now       Time
 	path      *path
+	mark      wire.ECN
 	id        wire.ConnID // the frame was addressed to it
 	eliciting bool
 	urgent    bool
@@ -139,7 +141,7 @@ func (s *Session) handleChunks(in *inbound, b []byte) error {
 
 func (s *Session) handleChunk(in *inbound, c *wire.Chunk) error {
 	switch c.Type {
-	case wire.TypeAck:
+	case wire.TypeAck, wire.TypeAckECN:
 		if in.acked {
 			// Each may cost a walk over all that is in flight, for six bytes.
 			return &ProtocolError{"two acknowledgements in one frame"}
@@ -186,6 +188,7 @@ func (s *Session) handleAck(now Time, a *wire.Ack) error {
 func (s *Session) applyResult(now Time) {
 	r := &s.e.result
 	s.stats.Spurious += uint64(r.Spurious)
+	s.stats.Marked += r.Marked
 	for _, f := range r.Acked {
 		s.keys.OnAck(f.PN)
 		s.sizeAcked(now, f)

@@ -237,7 +237,7 @@ func (sc *script) sealed(chunks ...[]byte) []byte {
 }
 
 func (sc *script) deliver(b []byte) {
-	sc.ep.HandleDatagram(sc.now, sc.here, slices.Clone(b))
+	sc.ep.HandleDatagram(sc.now, sc.here, wire.NotECT, slices.Clone(b))
 	sc.drain()
 }
 

@@ -76,7 +76,7 @@ func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
 	d := Datagram{Path: s.active.Path}
 	size := s.active.mtu.Current()
 	for at, pad := 0, 0; len(buf)-at >= size || at == 0; pad = padMax {
-		n := s.nextFrame(now, buf[at:], size, pad)
+		n := s.nextFrame(now, buf[at:], size, pad, &d)
 		if n == 0 {
 			break
 		}
@@ -95,13 +95,22 @@ func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
 	return d, len(d.Data) > 0
 }
 
+// mark returns the ECN codepoint of the next frame for the active path (SPEC §5.3).
+func (s *Session) mark(l leave) wire.ECN {
+	x := s.active
+	if s.hasMessages(l) && x.validated && !x.IsRelay() && s.probes == 0 && !s.escorted() && x.rec.Markable() {
+		return wire.ECT0
+	}
+	return wire.NotECT
+}
+
 // padMax is by how much a frame is padded at most to be as long as the one before.
 const padMax = 80
 
 // nextFrame writes one frame of at most size bytes for the active path, and of just
 // that size if no more than pad are missing. It returns 0 if there is nothing to
-// say, or nothing may be said yet.
-func (s *Session) nextFrame(now Time, buf []byte, size, pad int) int {
+// say, or nothing may be said yet, or not in the batch d, which is marked otherwise.
+func (s *Session) nextFrame(now Time, buf []byte, size, pad int, d *Datagram) int {
 	x := s.active
 	if !x.mayEmit() {
 		return 0
@@ -130,7 +139,15 @@ func (s *Session) nextFrame(now Time, buf []byte, size, pad int) int {
 	if leave == overWindow {
 		size = min(size, baseMTU)
 	}
+	mark := s.mark(leave)
+	if len(d.Data) > 0 && mark != d.ECN {
+		return 0
+	}
+	d.ECN = mark
 	f := s.openFrame(buf, x, min(size, len(buf)))
+	if mark == wire.ECT0 {
+		f.flags = recovery.ECT0
+	}
 	s.addChunks(now, &f, leave)
 	if f.empty() {
 		return 0

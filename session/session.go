@@ -94,6 +94,7 @@ type Counters struct {
 	SentBytes, ReceivedBytes uint64 // UDP payload
 	Lost                     uint64 // datagrams declared lost
 	Spurious                 uint64 // of those, acknowledged after all
+	Marked                   uint64 // datagrams that the network marked CE, as the peer tells
 	Duplicates               uint64 // datagrams that came twice
 	DroppedAuth              uint64 // datagrams that failed to authenticate
 	Migrations               uint64 // moves of data to another path

@@ -144,12 +144,12 @@ func (w *world) deliver(d wiretest.Packet) {
 				from.Link = LinkSocket | uint32(socket)
 			}
 			p.received(d.From, d.Data)
-			p.change(func(now Time) { p.ep.HandleDatagram(now, from, d.Data) })
+			p.change(func(now Time) { p.ep.HandleDatagram(now, from, d.ECN, d.Data) })
 			return
 		}
 		for i, l := range p.links {
 			if l.host == d.Host {
-				p.change(func(now Time) { p.ep.HandleDatagram(now, Path{Link: uint32(i + 1)}, d.Data) })
+				p.change(func(now Time) { p.ep.HandleDatagram(now, Path{Link: uint32(i + 1)}, d.ECN, d.Data) })
 				return
 			}
 		}

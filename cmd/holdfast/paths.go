@@ -80,7 +80,18 @@ func (p provedPath) String() string {
 	if p.Active {
 		role = "carries the data"
 	}
-	return fmt.Sprintf("%s  %s%s, %s, %s", since(p.ElapsedMS), p.Path, from(p.Path), roundTrip(p.RTT), role)
+	return fmt.Sprintf("%s  %s%s, %s, %s%s", since(p.ElapsedMS), p.Path, from(p.Path), roundTrip(p.RTT), role, marks(p.Path))
+}
+
+// marks says what routers on the path do to marks, if that is known.
+func marks(p node.Path) string {
+	switch {
+	case p.ECN == node.ECNUnknown:
+		return ""
+	case p.Marked > 0:
+		return fmt.Sprintf(", ECN %v, %d marked", p.ECN, p.Marked)
+	}
+	return fmt.Sprintf(", ECN %v", p.ECN)
 }
 
 // from names the socket of a direct path.

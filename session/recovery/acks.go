@@ -20,15 +20,18 @@ type Acks struct {
 	any       bool
 	largest   uint64     // received
 	largestAt clock.Time // when
-	eliciting uint64     // one more than the largest ack-eliciting number; 0 if none
+	counts    wire.ECNCounts
+	eliciting uint64 // one more than the largest ack-eliciting number; 0 if none
 
 	owed int        // ack-eliciting frames not acknowledged yet
 	due  clock.Time // when they must be; meaningful if owed > 0
 }
 
-// OnReceived records an authentic frame that was not received before. eliciting
-// says that it must be acknowledged, urgent that this must not wait.
-func (a *Acks) OnReceived(now clock.Time, pn uint64, eliciting, urgent bool) {
+// OnReceived records an authentic frame that was not received before, in a datagram
+// with the given mark. eliciting says that it must be acknowledged, urgent that this
+// must not wait; nor must that of a frame which met congestion (RFC 9000 §13.2.1).
+func (a *Acks) OnReceived(now clock.Time, pn uint64, mark wire.ECN, eliciting, urgent bool) {
+	a.counts.Add(mark)
 	if !a.any || pn > a.largest {
 		a.any, a.largest, a.largestAt = true, pn, now
 	}
@@ -40,7 +43,7 @@ func (a *Acks) OnReceived(now clock.Time, pn uint64, eliciting, urgent bool) {
 	if a.owed == 1 {
 		a.due = now.Add(MaxAckDelay)
 	}
-	if urgent || a.owed >= ackEvery || a.outOfOrder(pn) {
+	if urgent || mark == wire.CE || a.owed >= ackEvery || a.outOfOrder(pn) {
 		a.due = now
 	}
 	a.eliciting = max(a.eliciting, pn+1)
@@ -113,7 +116,7 @@ func (a *Acks) Append(now clock.Time, b []byte, limit int) []byte {
 		return b
 	}
 	delay := max(now.Sub(a.largestAt), 0) / time.Microsecond
-	out := wire.AppendAck(b, uint64(delay), a.ranges, limit-len(b))
+	out := wire.AppendAckECN(b, uint64(delay), a.ranges, a.counts, limit-len(b))
 	if len(out) > len(b) {
 		a.owed = 0
 	}

@@ -20,7 +20,7 @@ func newHearer(t *testing.T) *hearer { return &hearer{t: t, now: clock.Time(time
 
 func (h *hearer) hear(pns ...uint64) {
 	for _, pn := range pns {
-		h.a.OnReceived(h.now, pn, true, false)
+		h.a.OnReceived(h.now, pn, wire.NotECT, true, false)
 	}
 }
 
@@ -98,7 +98,7 @@ func TestGapsAndStragglersAreAcknowledgedAtOnce(t *testing.T) {
 	h.hear(1)
 	h.wantDue("out of order", true)
 	h.wantRanges("gap closed", wire.Range{Lo: 0, Hi: 3})
-	h.a.OnReceived(h.now, 4, true, true)
+	h.a.OnReceived(h.now, 4, wire.NotECT, true, true)
 	h.wantDue("urgent", true)
 }
 
@@ -107,7 +107,7 @@ func TestGapsAndStragglersAreAcknowledgedAtOnce(t *testing.T) {
 func TestAcknowledgementsAreNotAcknowledged(t *testing.T) {
 	h := newHearer(t)
 	for pn := range uint64(100) {
-		h.a.OnReceived(h.now, pn, false, false)
+		h.a.OnReceived(h.now, pn, wire.NotECT, false, false)
 	}
 	h.now = h.now.Add(time.Hour)
 	h.wantDue("nothing asked for it", false)

@@ -39,8 +39,8 @@ func (c *cycle) step() {
 	c.now = c.now.Add(100 * time.Microsecond)
 	c.sendTwo()
 	n := c.s.sent - cycleWindow
-	c.acks.OnReceived(c.now, n-2, true, false)
-	c.acks.OnReceived(c.now, n-1, true, false)
+	c.acks.OnReceived(c.now, n-2, wire.NotECT, true, false)
+	c.acks.OnReceived(c.now, n-1, wire.NotECT, true, false)
 	c.buf = c.acks.Append(c.now, c.buf[:0], cap(c.buf))
 	c.acks.OnAckAcked(n - min(n, cycleWindow))
 	var chunk wire.Chunk

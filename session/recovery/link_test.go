@@ -188,7 +188,7 @@ func (f *linkFlow) send(now clock.Time) {
 
 func (f *linkFlow) arrive(pn uint64) {
 	f.received += linkSize
-	f.acks.OnReceived(f.l.now, pn, true, false)
+	f.acks.OnReceived(f.l.now, pn, wire.NotECT, true, false)
 	f.acknowledge()
 }
 

@@ -30,6 +30,7 @@ func (s *State) OnAck(now clock.Time, a *wire.Ack, peerMaxAckDelay time.Duration
 	s.largestAcked = max(s.largestAcked, r.Acked[len(r.Acked)-1].PN)
 	s.sampleRTT(now, a, r)
 	s.learnReordering(r)
+	s.takeMarks(now, a, r)
 	s.detectLosses(now, r)
 	s.grow(now, r)
 	s.unlistIdle()

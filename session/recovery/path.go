@@ -45,6 +45,7 @@ type Path struct {
 	ptoFirst clock.Time // when the first of them expired
 	patient  bool       // SetPatient
 
+	ecn        ecn
 	lossRate   lossRate
 	reordering reordering
 	episode    episode

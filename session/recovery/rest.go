@@ -12,7 +12,11 @@ type Memory struct {
 	RTT        RTT
 	reordering reordering
 	cc         congestion.Memory
+	ecn        ecn
 }
+
+// ECN is as in Path.
+func (m *Memory) ECN() (state ECNState, ce uint64) { return m.ecn.state, m.ecn.ce }
 
 // Rest returns what is to be remembered of a path that carries nothing, and lets
 // the caller forget the rest. It reports false while there is more than that: the
@@ -22,13 +26,13 @@ func (p *Path) Rest(now clock.Time, maxAckDelay time.Duration) (m Memory, ok boo
 		return m, false
 	}
 	cc, ok := p.cc.Rest(now, p.RTT.PTO(maxAckDelay))
-	return Memory{p.RTT, p.reordering, cc}, ok
+	return Memory{p.RTT, p.reordering, cc, p.ecn}, ok
 }
 
 // Wake prepares a path of which m is remembered; a and mds are as in Init and
 // SetMDS.
 func (p *Path) Wake(m *Memory, a congestion.Algorithm, mds int) {
 	p.Init(a, mds)
-	p.RTT, p.reordering = m.RTT, m.reordering
+	p.RTT, p.reordering, p.ecn = m.RTT, m.reordering, m.ecn
 	p.cc.Wake(m.cc)
 }

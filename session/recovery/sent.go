@@ -22,6 +22,8 @@ const (
 	Copied
 	// Urgent marks a frame that was sent although the congestion window was full.
 	Urgent
+	// ECT0 marks a frame whose datagram is marked as ECN-capable.
+	ECT0
 
 	afterSample // sent when the RTT of the path was already known
 )

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 // Limits on what is remembered.
@@ -43,6 +44,10 @@ type State struct {
 	largestAcked uint64
 	anyAcked     bool
 	maxAckDelay  time.Duration // of the peer
+
+	marked    uint64         // frames sent with ECT(0)
+	counts    wire.ECNCounts // of the newest acknowledgement
+	countedTo uint64         // one more than its largest number
 }
 
 // Result is what an event has decided. Its frames are valid until the next
@@ -56,6 +61,9 @@ type Result struct {
 	Lost []*Sent
 	// Spurious counts the frames in Acked that had wrongly been taken for lost.
 	Spurious int
+	// Marked counts the frames that the network has marked CE since the last
+	// acknowledgement, by what the peer tells.
+	Marked uint64
 	// PersistentCongestion says that nothing came through some path for several
 	// probe timeouts (RFC 9002 §7.6).
 	PersistentCongestion bool
@@ -72,8 +80,14 @@ func (s *State) Init(seed uint64) {
 }
 
 // Activate makes p the path that carries data. The probe timeout runs there
-// only: frames left on other paths are for Requeue.
-func (s *State) Activate(p *Path) { s.active = p }
+// only: frames left on other paths are for Requeue. If it has been that before, all
+// but its port is the same, and what routers do to marks may be another matter.
+func (s *State) Activate(p *Path) {
+	if p == s.active || p.ecn.state == ECNUnknown {
+		p.ecn = ecn{from: s.next, waits: s.marked > 0}
+	}
+	s.active = p
+}
 
 // NextPN returns the number that the next frame must use. It stays the same
 // until OnSent.
@@ -95,6 +109,10 @@ func (s *State) OnSent(now clock.Time, p *Path, pn uint64, size int, flags Flags
 	}
 	s.next = pn + 1
 	s.sent = s.next
+	if flags&ECT0 != 0 {
+		s.marked++
+		p.ecn.onMarked()
+	}
 	if flags&AckEliciting == 0 {
 		return
 	}

@@ -34,5 +34,6 @@ func (s *State) OnTimeout(now clock.Time, r *Result) (probe bool) {
 	}
 	p.ptoCount++
 	p.ptoBase = now
+	p.ecn.onPTO(s.sent)
 	return s.log.outstanding < maxTracked
 }
