@@ -128,6 +128,7 @@ func (s *shard) shut() {
 	s.closed = true
 	s.timer.Stop()
 	s.sockets.close()
+	s.callBack()
 	if s.reach != nil {
 		s.reach.shut()
 	}

@@ -40,6 +40,9 @@ func (n *Node) read(s *shard, sock socket, link uint32) {
 			if len(batch) > 1 {
 				runtime.Gosched() // let the application take what came, before there is more
 			}
+			if link == 0 {
+				s.lend(sock)
+			}
 			continue
 		}
 		if sock.retired() {
@@ -130,6 +133,7 @@ func (s *shard) closeSockets() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sockets.close()
+	s.callBack()
 }
 
 func (n *Node) replaceSockets(all []sockets) {
@@ -140,6 +144,7 @@ func (n *Node) replaceSockets(all []sockets) {
 				return
 			}
 			s.sockets.close()
+			s.callBack()
 			s.sockets = all[i]
 			n.startReaders(s)
 			s.moved(now)

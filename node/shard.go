@@ -13,7 +13,7 @@ import (
 // A shard owns a core, the sockets it speaks through and everything that
 // belongs to its sessions. All of it is guarded by one mutex; what runs:
 //
-//	one goroutine per socket     reads datagrams           ──┐
+//	one goroutine per socket     reads datagrams           ──┐  or who waits does: see lend.go
 //	one timer                    fires at the deadline      ─┼─> drive ─> core
 //	the application's goroutines send, receive, dial, close ─┘
 //	one dispatcher goroutine     calls Handler, Trace and Logger, with no lock held
@@ -43,6 +43,7 @@ type shard struct {
 	emptied     waitList
 	heard       waitList // for the peers to hear that their sessions are closed
 	idleWaiters []*waiter
+	loan        loan
 
 	streamed      map[uint32]map[*Conn]struct{} // sessions whose data has taken a stream, by its link
 	streamDropped uint64                        // datagrams that found no room in a stream

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed-67dce94e/holdfast/wire"
 )
@@ -21,6 +22,8 @@ type socket interface {
 	// writeTTL sends one datagram that lives for so many hops. Where the system
 	// cannot do that, it fails.
 	writeTTL(b []byte, ttl int, to netip.AddrPort) error
+	// setReadDeadline ends reads then; the zero time lets them go on.
+	setReadDeadline(t time.Time) error
 	localAddr() netip.AddrPort
 	buffers() (receive, send int)
 	// batches reports whether one system call may carry many datagrams.
@@ -153,6 +156,8 @@ func (s *packetSocket) localAddr() netip.AddrPort {
 	ap, _ := addrPortOf(s.conn.LocalAddr())
 	return ap
 }
+
+func (s *packetSocket) setReadDeadline(t time.Time) error { return s.conn.SetReadDeadline(t) }
 
 func (s *packetSocket) buffers() (receive, send int) { return 0, 0 }
 

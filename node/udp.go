@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/libp2p/go-reuseport"
 	"github.com/seed-67dce94e/holdfast/wire"
@@ -70,6 +71,8 @@ func (s *udpSocket) writeWith(set func(int) error, ttl, before int, b []byte, to
 func (s *udpSocket) localAddr() netip.AddrPort {
 	return unmapped(s.conn.LocalAddr().(*net.UDPAddr).AddrPort())
 }
+
+func (s *udpSocket) setReadDeadline(t time.Time) error { return s.conn.SetReadDeadline(t) }
 
 func (s *udpSocket) close() error {
 	s.closed.Store(true)

@@ -10,6 +10,7 @@ type waitList struct{ first *waiter }
 // A waiter is one caller that waits. Its channel is used again and again, so
 // that waiting allocates nothing in steady state.
 type waiter struct {
+	shard *shard
 	woken chan struct{} // capacity 1
 	next  *waiter
 }
@@ -20,6 +21,7 @@ func (l *waitList) wake() {
 		next := w.next
 		w.next = nil
 		w.woken <- struct{}{} // never blocks: a waiter leaves the list when it is woken
+		w.shard.woken(w)
 		w = next
 	}
 	l.first = nil
@@ -40,22 +42,37 @@ func (l *waitList) remove(w *waiter) {
 func (s *shard) wait(ctx context.Context, l *waitList) error {
 	w := s.takeWaiter()
 	w.next, l.first = l.first, w
-	s.mu.Unlock()
-	var err error
-	select {
-	case <-w.woken:
-		s.mu.Lock()
-	case <-ctx.Done():
-		err = ctx.Err()
-		s.mu.Lock()
-		l.remove(w)
+	s.loan.begin(s.node.now())
+	err := s.await(ctx, w)
+	if err != nil {
 		select {
-		case <-w.woken: // woken while ctx ended: the list is done with w
+		case <-w.woken: // while ctx ended: the list is done with w
 		default:
+			l.remove(w)
+			s.loan.waiting--
 		}
 	}
+	s.loan.ended = s.node.now()
 	s.idleWaiters = append(s.idleWaiters, w)
 	return err
+}
+
+// await waits until w is woken or ctx ends: by reading, if a socket is lent that
+// nobody reads from, or else for others who read.
+func (s *shard) await(ctx context.Context, w *waiter) error {
+	if s.loan.sock != nil && s.loan.holder == nil {
+		if done, err := s.hold(ctx, w); done {
+			return err
+		}
+	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-w.woken:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *shard) takeWaiter() *waiter {
@@ -64,5 +81,5 @@ func (s *shard) takeWaiter() *waiter {
 		s.idleWaiters = s.idleWaiters[:n-1]
 		return w
 	}
-	return &waiter{woken: make(chan struct{}, 1)}
+	return &waiter{shard: s, woken: make(chan struct{}, 1)}
 }
