@@ -170,10 +170,15 @@ func (e *Endpoint) newConnID() (id wire.ConnID) {
 // caller's clock does.
 func (e *Endpoint) enter(now Time) { e.now = max(e.now, now) }
 
-// touch puts s on the list of sessions to drain.
+// touch wakes s and puts it on the list of sessions to drain.
 func (e *Endpoint) touch(s *Session) {
+	s.wake()
+	e.enqueue(s)
+}
+
+// enqueue puts s on the list of sessions to drain, at rest or not.
+func (e *Endpoint) enqueue(s *Session) {
 	if !s.queued {
-		s.wake()
 		s.queued = true
 		e.ready.Push(s)
 	}
@@ -228,11 +233,14 @@ func (e *Endpoint) handleData(now Time, p Path, mark wire.ECN, b []byte) {
 func (e *Endpoint) HandleTimeout(now Time) {
 	e.enter(now)
 	fired := false
-	for len(e.timers) > 0 && e.timers[0].deadline <= e.now {
-		s := e.timers[0]
+	for len(e.timers) > 0 && e.timers[0].at <= e.now {
+		s := e.timers[0].s
 		e.takeTimer(s)
-		s.handleTimeout(e.now)
-		e.touch(s)
+		if !s.timeoutAtRest(e.now) {
+			s.wake()
+			s.handleTimeout(e.now)
+		}
+		e.enqueue(s)
 		fired = true
 	}
 	if fired {
@@ -245,7 +253,6 @@ func (e *Endpoint) HandleTimeout(now Time) {
 func (e *Endpoint) takeTimer(s *Session) {
 	s.deadline = Never
 	e.timers.fix(s)
-	s.wake()
 }
 
 // Deadline returns the time by which HandleTimeout must be called, or Never.
@@ -253,7 +260,7 @@ func (e *Endpoint) Deadline() Time {
 	if len(e.timers) == 0 {
 		return e.awake.deadline()
 	}
-	return min(e.timers[0].deadline, e.awake.deadline())
+	return min(e.timers[0].at, e.awake.deadline())
 }
 
 // NextDatagram writes the next datagram to send into buf, which has room for at

@@ -63,7 +63,7 @@ func (i *idleState) silent(now Time) {
 // idleTimeout returns the time at which s ends for want of an answer, and the
 // error it then ends with.
 func (s *Session) idleTimeout() (Time, error) {
-	if s.outage.stranded != 0 {
+	if s.work != nil && s.outage.stranded != 0 {
 		return s.outage.stranded.Add(s.e.cfg.ResumeTime), ErrStranded
 	}
 	d := s.declaredIdle()
@@ -113,13 +113,17 @@ func (s *Session) keepAlive() time.Duration {
 	return d
 }
 
-// keepAliveAt returns when s must be heard of again.
+// keepAliveAt returns when s must be heard of again. Whoever spoke last asks a
+// little earlier, or its PING would arrive just when the peer's is due.
 func (s *Session) keepAliveAt() Time {
 	d := s.keepAlive()
 	if d < 0 || s.pingNow {
 		return Never
 	}
-	return max(s.idle.heard, s.idle.spoke).Add(d)
+	if s.idle.spoke >= s.idle.heard {
+		return s.idle.spoke.Add(d - d/earlyShare)
+	}
+	return s.idle.heard.Add(d)
 }
 
 // Keepalives of many sessions share one awakening of the caller, which costs more
@@ -136,13 +140,16 @@ func (e *Endpoint) keepOthersAlive() {
 		if len(e.timers) == 0 {
 			return
 		}
-		s := e.timers[0]
+		s := e.timers[0].s
 		if s.resting == nil || s.deadline != s.keepAliveAt() || s.deadline.Sub(e.now) > s.keepAlive()/earlyShare {
 			return
 		}
 		e.takeTimer(s)
-		s.stayAlive(e.now)
-		e.touch(s)
+		if !s.askAtRest(e.now) {
+			s.wake()
+			s.stayAlive(e.now)
+		}
+		e.enqueue(s)
 	}
 }
 

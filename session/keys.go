@@ -9,12 +9,17 @@ import (
 // Limits on keys (SPEC §6; RFC 9001 §6.6).
 const rekeyInterval = 2 * time.Minute // of use
 
-// rekeyIfDue moves to the next key phase when the keys have served their time.
-func (s *Session) rekeyIfDue(now Time) {
+// rekeyDue reports whether the keys have served their time, and may be replaced.
+func (s *Session) rekeyDue(now Time) bool {
 	if s.keys.Sealed() < s.e.cfg.RekeyAfter && (now.Sub(s.rekeyed) < rekeyInterval || s.used <= s.rekeyed) {
-		return
+		return false
 	}
-	if !s.confirmed || !s.keys.CanUpdate() {
+	return s.confirmed && s.keys.CanUpdate()
+}
+
+// rekeyIfDue moves to the next key phase when it is time.
+func (s *Session) rekeyIfDue(now Time) {
+	if !s.rekeyDue(now) {
 		return
 	}
 	s.keys.SetOldKeysExpiry(drainPTOs * s.active.pto())

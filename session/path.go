@@ -74,7 +74,7 @@ func (x *path) ecn() (state ECNState, ce uint64) {
 }
 
 // pto is the probe timeout of x as measured so far.
-func (x *path) pto() time.Duration { return x.rec.RTT.PTO(maxAckDelay) }
+func (x *path) pto() time.Duration { return x.rtt().PTO(maxAckDelay) }
 
 // mayEmit says whether a datagram may be sent on x: an address that has not
 // proved it wants traffic gets at most three times what it sent, where the last

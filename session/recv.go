@@ -18,7 +18,11 @@ func (s *Session) handleFrame(now Time, p Path, mark wire.ECN, id wire.ConnID, b
 	}
 	s.stats.Received++
 	s.stats.ReceivedBytes += uint64(len(b))
-	rested := s.resting != nil
+	in := inbound{now: now, mark: mark, id: id, rested: s.resting != nil}
+	if in.rested && s.hearAtRest(&in, p, len(b), pn, body) {
+		return
+	}
+	s.replay.Mark(pn)
 	s.e.touch(s)
 	switch s.state {
 	case stateHalfOpen:
@@ -40,12 +44,13 @@ func (s *Session) handleFrame(now Time, p Path, mark wire.ECN, id wire.ConnID, b
 	case stateClosed:
 		return
 	}
-	x := s.obtainPath(p)
-	x.received += uint64(len(b))
-	s.takeIn(inbound{now: now, path: x, mark: mark, id: id, rested: rested}, pn, body)
+	in.path = s.obtainPath(p)
+	in.path.received += uint64(len(b))
+	s.takeIn(in, pn, body)
 }
 
-// open returns the chunks of a frame that is authentic and new.
+// open returns the chunks of a frame that is authentic and new. It is for the
+// caller to mark its number.
 func (s *Session) open(now Time, b []byte) (pn uint64, body []byte, ok bool) {
 	pn, body, err := s.keys.Open(now, b, s.largest, s.heardPN)
 	switch {
@@ -57,7 +62,6 @@ func (s *Session) open(now Time, b []byte) (pn uint64, body []byte, ok bool) {
 		s.e.stats.DroppedReplay++
 		s.stats.Duplicates++
 	default:
-		s.replay.Mark(pn)
 		return pn, body, true
 	}
 	return 0, nil, false

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/channels"
+	"github.com/seed-67dce94e/holdfast/session/recovery"
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 const (
@@ -16,8 +18,8 @@ const (
 // of a large node are at rest most of the time.
 //
 // Those awake are in a list, in the order in which they were last looked at. One
-// timer looks at them, and not one for each. A session that is woken only by a
-// keepalive goes back to rest as soon as it has been answered.
+// timer looks at them, and not one for each. A keepalive does not wake a session
+// (atrest.go).
 type awakeList struct {
 	first, last *Session
 }
@@ -124,7 +126,13 @@ func (s *Session) wake() {
 			x.rec.Wake(&x.memory, s.e.cfg.Congestion, x.mtu.Current())
 		}
 	}
+	pn := s.loss.NextPN() // of the PING, if there is one
 	s.loss.Wake(s.active.rec)
+	if ping := s.asked; ping.at != 0 {
+		s.asked = asked{}
+		s.e.refs = append(s.e.refs[:0], recovery.Ref{Kind: wire.TypePing})
+		s.loss.OnSent(ping.at, s.active.rec, pn, int(ping.size), recovery.AckEliciting, s.e.refs)
+	}
 }
 
 // rest gives back what s needs only while it is in use. It reports false if s is

@@ -17,6 +17,9 @@ func (s *Session) nextDatagram(now Time, buf []byte) (Datagram, bool) {
 	case stateClosing, stateDraining:
 		return s.nextClose(now, buf)
 	case stateEstablished:
+		if s.resting != nil {
+			return s.nextAtRest(now, buf)
+		}
 		if d, ok := s.nextCopy(buf); ok {
 			return d, true
 		}
@@ -328,17 +331,21 @@ func (s *Session) addPathChunks(now Time, f *frame) {
 
 // sealFrame pads, seals and records the frame and returns its size.
 func (s *Session) sealFrame(now Time, f *frame) int {
-	f.padTo(wire.MinDataLen - wire.TagLen)
-	out := s.keys.Seal(f.b, f.pn, f.pnLen)
-	n := len(out)
-	x := f.path
+	n := s.protect(now, f)
 	flags := f.flags
 	if s.awaitsAck(f) {
 		flags |= recovery.AckEliciting
 	}
-	s.loss.OnSent(now, x.rec, f.pn, n, flags, f.refs)
+	s.loss.OnSent(now, f.path.rec, f.pn, n, flags, f.refs)
 	s.e.refs = f.refs[:0]
-	x.sent += uint64(n)
+	return n
+}
+
+// protect pads, seals and counts the frame and returns its size.
+func (s *Session) protect(now Time, f *frame) int {
+	f.padTo(wire.MinDataLen - wire.TagLen)
+	n := len(s.keys.Seal(f.b, f.pn, f.pnLen))
+	f.path.sent += uint64(n)
 	s.countSent(n)
 	s.idle.sent(now)
 	return n

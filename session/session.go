@@ -69,6 +69,7 @@ type Session struct {
 	acks       recovery.Acks
 	msgs       *channels.Set // nil at rest
 	resting    []byte        // all there is to remember of msgs; nil while awake
+	asked      asked         // at rest
 	awake      awakeLinks
 	used       Time // when a message was last sent, received or taken
 

@@ -1,8 +1,16 @@
 package session
 
 // A timerHeap orders sessions by deadline, the earliest first. A session with
-// no deadline is not in it.
-type timerHeap []*Session
+// no deadline is not in it. It holds the deadlines itself, and each node has four
+// children in a row: most sessions are at rest, and out of the processor's caches.
+type timerHeap []timerEntry
+
+type timerEntry struct {
+	at Time // s.deadline
+	s  *Session
+}
+
+const timerArity = 4
 
 // fix puts s where its deadline belongs. s.timer is its index plus one, so that
 // the zero value says it is not in the heap.
@@ -14,55 +22,51 @@ func (h *timerHeap) fix(s *Session) {
 		h.remove(s.timer - 1)
 		return
 	case s.timer == 0:
-		*h = append(*h, s)
+		*h = append(*h, timerEntry{})
 		s.timer = len(*h)
 	}
-	h.down(h.up(s.timer - 1))
+	h.place(s.timer-1, timerEntry{s.deadline, s})
 }
 
 func (h *timerHeap) remove(i int) {
 	last := len(*h) - 1
-	(*h)[i].timer = 0
-	if i != last {
-		(*h)[i] = (*h)[last]
-		(*h)[i].timer = i + 1
-	}
-	(*h)[last] = nil
+	moved := (*h)[last]
+	(*h)[i].s.timer = 0
+	(*h)[last] = timerEntry{}
 	*h = (*h)[:last]
 	if i != last {
-		h.down(h.up(i))
+		h.place(i, moved)
 	}
 }
 
-func (h timerHeap) swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].timer, h[j].timer = i+1, j+1
-}
-
-func (h timerHeap) up(i int) int {
+// place puts e at i, which is free, or moves what is in its way there and goes on.
+func (h timerHeap) place(i int, e timerEntry) {
 	for i > 0 {
-		parent := (i - 1) / 2
-		if h[parent].deadline <= h[i].deadline {
+		parent := (i - 1) / timerArity
+		if h[parent].at <= e.at {
 			break
 		}
-		h.swap(i, parent)
+		h.set(i, h[parent])
 		i = parent
 	}
-	return i
-}
-
-func (h timerHeap) down(i int) {
 	for {
-		least := i
-		for c := 2*i + 1; c <= 2*i+2 && c < len(h); c++ {
-			if h[c].deadline < h[least].deadline {
+		first := timerArity*i + 1
+		least := first
+		for c := first + 1; c < min(first+timerArity, len(h)); c++ {
+			if h[c].at < h[least].at {
 				least = c
 			}
 		}
-		if least == i {
-			return
+		if first >= len(h) || e.at <= h[least].at {
+			break
 		}
-		h.swap(i, least)
+		h.set(i, h[least])
 		i = least
 	}
+	h.set(i, e)
+}
+
+func (h timerHeap) set(i int, e timerEntry) {
+	h[i] = e
+	e.s.timer = i + 1
 }

@@ -7,6 +7,10 @@ import (
 
 // settle runs when s has been drained: it sets the timer for what comes next.
 func (s *Session) settle(now Time) {
+	if s.resting != nil {
+		s.settleAtRest()
+		return
+	}
 	s.report()
 	if s.closing.whenSent && s.closing.err == nil && s.msgs.Drained() {
 		s.Close(now, s.closing.code, s.closing.reason)

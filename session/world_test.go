@@ -122,7 +122,7 @@ func (w *world) fire(p *peer) {
 		return
 	}
 	if p.spins++; p.spins > spinMax {
-		p.fatalf("%s: the deadline is in the past %d times in a row: %s", p.name, p.spins, timers(p.ep.timers[0]))
+		p.fatalf("%s: the deadline is in the past %d times in a row: %s", p.name, p.spins, timers(p.ep.timers[0].s))
 	}
 	p.change(p.ep.HandleTimeout)
 	if p.asleep || p.ep.Deadline() > w.now {

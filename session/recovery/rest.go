@@ -29,6 +29,14 @@ func (p *Path) Rest(now clock.Time, maxAckDelay time.Duration) (m Memory, ok boo
 	return Memory{p.RTT, p.reordering, cc, p.ecn}, ok
 }
 
+// Answered learns that the frame numbered NextPN was sent while s was at rest, and
+// has been acknowledged.
+func (s *State) Answered() {
+	s.largestAcked, s.anyAcked = s.next, true
+	s.next++
+	s.sent = s.next
+}
+
 // Wake prepares a path of which m is remembered; a and mds are as in Init and
 // SetMDS.
 func (p *Path) Wake(m *Memory, a congestion.Algorithm, mds int) {

@@ -90,21 +90,21 @@ func (s *State) Activate(p *Path) {
 }
 
 // NextPN returns the number that the next frame must use. It stays the same
-// until OnSent.
+// until OnSent. At rest no number is skipped: there is nothing to watch it with.
 func (s *State) NextPN() uint64 {
-	if s.next == s.sent && s.log.skipped < maxSkipped && s.skip.due(s.next) {
+	if s.log != nil && s.next == s.sent && s.log.skipped < maxSkipped && s.skip.due(s.next) {
 		s.next++
 	}
 	return s.next
 }
 
 // OnSent records that a frame with the number from NextPN was sent. refs are
-// copied.
+// copied. At rest no frame may be AckEliciting.
 func (s *State) OnSent(now clock.Time, p *Path, pn uint64, size int, flags Flags, refs []Ref) {
 	if pn != s.next {
 		panic("recovery: a frame was sent out of turn")
 	}
-	if s.sent < pn {
+	if s.sent < pn && s.log != nil {
 		s.watchSkipped(now, p, s.sent)
 	}
 	s.next = pn + 1

@@ -42,11 +42,15 @@ func (w *Window) Mark(pn uint64) {
 	}
 }
 
+// MarkTo marks pn, which is the highest so far, and all below it. The window then
+// takes no memory.
+func (w *Window) MarkTo(pn uint64) { *w = Window{floor: pn + 1, largest: pn} }
+
 // Rest gives the memory of the window back: whatever is below the highest
 // number marked counts as seen from now on.
 func (w *Window) Rest() {
 	if len(w.ring) > 0 {
-		*w = Window{floor: w.largest + 1, largest: w.largest}
+		w.MarkTo(w.largest)
 	}
 }
 

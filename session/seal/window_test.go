@@ -125,6 +125,13 @@ func TestWindowAtRest(t *testing.T) {
 	if !receive(&w, 102) || !receive(&w, 101) || receive(&w, 101) || receive(&w, 102) || receive(&w, 99) {
 		t.Error("packets after a rest are not taken once each")
 	}
+	w.MarkTo(200)
+	if len(w.ring) != 0 {
+		t.Error("all up to a number takes memory")
+	}
+	if receive(&w, 200) || receive(&w, 150) || !receive(&w, 201) {
+		t.Error("not just those up to a number count as seen")
+	}
 }
 
 func FuzzWindowAgainstMap(f *testing.F) {
