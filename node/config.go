@@ -47,7 +47,8 @@ type Config struct {
 	// whatever the path carries.
 	MaxDatagram int
 	// Congestion is the algorithm that decides how much a path may carry and how
-	// fast, for what this node sends. If zero, BBR.
+	// fast, for what this node sends; DialOptions may choose another for a session.
+	// If zero, BBR.
 	Congestion Congestion
 	// MaxMessage is the largest message to accept, in bytes: at least 2048,
 	// which relays need. If zero, 16 MiB.

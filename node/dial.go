@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -14,11 +15,12 @@ import (
 // dialTimeout ends a dial whose context has no deadline.
 const dialTimeout = 15 * time.Second
 
-// A dial is one call of Dial, DialAddr or DialTicket. It has one session, which
+// A dial is one call of Dial or a variant of it. It has one session, which
 // uses every path that turns up; the first that answers wins.
 type dial struct {
-	shard *shard
-	peer  PeerID
+	shard   *shard
+	peer    PeerID
+	options DialOptions
 
 	// Guarded by the shard's mutex.
 	sess        *session.Session // nil until there is a path
@@ -50,24 +52,45 @@ func (n *Node) DialAddr(ctx context.Context, peer PeerID, addr ...netip.AddrPort
 	case n.cfg.RelayOnly:
 		return nil, dialFailed(peer, Direct, ErrRelayOnly)
 	}
-	return n.shardFor(peer).dial(ctx, Ticket{Peer: peer, Addrs: addr}, false)
+	return n.shardFor(peer).dial(ctx, Ticket{Peer: peer, Addrs: addr}, DialOptions{}, false)
 }
 
 // DialTicket opens a session with the peer that a ticket names, at its
 // addresses, through its rendezvous servers and through the node's own, all at
 // once. It is like Dial in everything else.
 func (n *Node) DialTicket(ctx context.Context, t Ticket) (*Conn, error) {
+	return n.DialWith(ctx, t, nil)
+}
+
+// DialOptions say in what a session differs from the node's others. Nil and the
+// zero value both work.
+type DialOptions struct {
+	// Congestion decides how much this side sends on the session and how fast. If
+	// zero, Config.Congestion. The peer, and sessions that peers open, are not
+	// affected.
+	Congestion Congestion
+}
+
+// DialWith is DialTicket with options.
+func (n *Node) DialWith(ctx context.Context, t Ticket, o *DialOptions) (*Conn, error) {
+	var opts DialOptions
+	if o != nil {
+		opts = *o
+	}
+	if opts.Congestion > CUBIC {
+		return nil, dialFailed(t.Peer, Direct, fmt.Errorf("node: DialOptions.Congestion is %d, want BBR or CUBIC", opts.Congestion))
+	}
 	if len(t.Addrs) == 0 && len(t.Servers) == 0 && len(n.servers) == 0 && n.lan.socket == nil {
 		return nil, dialFailed(t.Peer, Relayed, ErrNoRendezvous)
 	}
-	return n.shards[0].dial(ctx, t, true)
+	return n.shards[0].dial(ctx, t, opts, true)
 }
 
 func dialFailed(peer PeerID, kind PathKind, err error) *DialError {
 	return &DialError{Peer: peer, Attempts: []Attempt{{Kind: kind, Err: err}}}
 }
 
-func (s *shard) dial(ctx context.Context, t Ticket, introduce bool) (*Conn, error) {
+func (s *shard) dial(ctx context.Context, t Ticket, o DialOptions, introduce bool) (*Conn, error) {
 	ctx, cancel := withDialTimeout(ctx)
 	defer cancel()
 	s.mu.Lock()
@@ -77,7 +100,7 @@ func (s *shard) dial(ctx context.Context, t Ticket, introduce bool) (*Conn, erro
 	}
 	now := s.node.now()
 	deadline, _ := ctx.Deadline()
-	d := &dial{shard: s, peer: t.Peer, timeout: s.node.coreTime(now, deadline)}
+	d := &dial{shard: s, peer: t.Peer, options: o, timeout: s.node.coreTime(now, deadline)}
 	s.dials[t.Peer] = append(s.dials[t.Peer], d)
 	d.begin(now, t, introduce)
 	s.drain(now)
@@ -165,6 +188,8 @@ func (d *dial) open(now session.Time, paths []session.Path) error {
 		Peer:    d.peer,
 		Paths:   paths,
 		Timeout: d.timeout.Sub(now) + time.Second, // the caller's own timeout comes first
+
+		Congestion: d.options.Congestion,
 	})
 	if err == nil {
 		sess.User, d.sess = d, sess

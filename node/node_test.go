@@ -260,6 +260,33 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	}
 }
 
+func TestDialWithChoosesCongestionControlForOneSession(t *testing.T) {
+	bubble(t, func(t *testing.T, net *nodetest.Net) {
+		p := newPair(t, net, wiretest.Link{Delay: time.Millisecond}, node.Config{})
+		ctx := within(t, 10*time.Second)
+		bob := node.Ticket{Peer: p.bob.ID(), Addrs: []netip.AddrPort{p.bob.addr()}}
+		near, err := p.alice.DialWith(ctx, bob, &node.DialOptions{Congestion: node.CUBIC})
+		if err != nil {
+			t.Fatal(err)
+		}
+		far, err := p.bob.Accept(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, c := range map[string]struct {
+			conn *node.Conn
+			want node.Congestion
+		}{"chosen": {near, node.CUBIC}, "other end": {far, node.BBR}, "other session": {p.ab, node.BBR}} {
+			if got := c.conn.Stats().Congestion; got != c.want {
+				t.Errorf("%s: %v, want %v", name, got, c.want)
+			}
+		}
+		if _, err := p.alice.DialWith(ctx, bob, &node.DialOptions{Congestion: 3}); err == nil || !strings.Contains(err.Error(), "DialOptions.Congestion is") {
+			t.Errorf("an unknown algorithm: %v", err)
+		}
+	})
+}
+
 func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 func newKey(t *testing.T) node.Key {

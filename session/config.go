@@ -21,7 +21,8 @@ type Config struct {
 	// MaxDatagram is the largest UDP payload to send, in bytes. If zero,
 	// whatever the path carries.
 	MaxDatagram int
-	// Congestion decides how much a path may carry and how fast. If zero, BBR.
+	// Congestion decides how much a path may carry and how fast, on sessions that
+	// are not dialled with another. If zero, BBR.
 	Congestion congestion.Algorithm
 	// MaxMessage is the largest message to accept, in bytes. If zero, 16 MiB.
 	MaxMessage int
@@ -61,13 +62,14 @@ type Config struct {
 	Shard, Shards uint8
 }
 
-func orDefault[T ~int | ~int64 | ~uint64](v *T, def T) {
+func orDefault[T ~int | ~int64 | ~uint8 | ~uint64](v *T, def T) {
 	if *v == 0 {
 		*v = def
 	}
 }
 
 func (c Config) withDefaults() Config {
+	orDefault(&c.Congestion, congestion.BBR)
 	orDefault(&c.MaxMessage, 16<<20)
 	orDefault(&c.HandshakeTimeout, 10*time.Second)
 	orDefault(&c.KeepAlive, 15*time.Second)

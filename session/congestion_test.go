@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -43,18 +44,52 @@ func TestLightTrafficKeepsTheRate(t *testing.T) {
 	}
 }
 
-// Config.Congestion says how a side sends, whatever the other does.
+// Config.Congestion says how a side sends, whatever the other does, and
+// DialOptions.Congestion how it sends on one session.
 func TestCongestionControlIsChosenBySide(t *testing.T) {
-	for _, a := range []congestion.Algorithm{congestion.Default, congestion.BBR, congestion.CUBIC} {
-		w := newWorld(t, 1)
-		p, q := w.pair(wiretest.Link{Delay: 25 * time.Millisecond, Rate: 20e6, Queue: 500_000, MTU: 1500})
-		p.use(a)
-		s, _ := w.connect(p, q)
-		p.stream(Message{}, 16<<10, 1000)
-		w.run(3*time.Second, nil)
-		fills := s.Stats().SmoothedRTT > 100*time.Millisecond
-		if fills != (a == congestion.CUBIC) {
-			t.Errorf("%v: a round trip of %v", a, s.Stats().SmoothedRTT)
-		}
+	for _, c := range []struct{ side, dial, want congestion.Algorithm }{
+		{want: congestion.BBR},
+		{side: congestion.BBR, want: congestion.BBR},
+		{side: congestion.CUBIC, want: congestion.CUBIC},
+		{dial: congestion.CUBIC, want: congestion.CUBIC},
+		{side: congestion.CUBIC, dial: congestion.BBR, want: congestion.BBR},
+	} {
+		t.Run(fmt.Sprintf("%v, dialled with %v", c.side, c.dial), func(t *testing.T) {
+			w := newWorld(t, 1)
+			p, q := w.pair(wiretest.Link{Delay: 25 * time.Millisecond, Rate: 20e6, Queue: 500_000, MTU: 1500})
+			p.use(c.side)
+			p.dialWith = c.dial
+			s, _ := w.connect(p, q)
+			wantSendsBy(t, w, p, s, c.want)
+		})
 	}
+}
+
+// wantSendsBy has p send more than the link carries: CUBIC fills its queue.
+func wantSendsBy(t *testing.T, w *world, p *peer, s *Session, want congestion.Algorithm) {
+	t.Helper()
+	p.stream(Message{}, 16<<10, 1000)
+	w.run(3*time.Second, nil)
+	fills := s.Stats().SmoothedRTT > 100*time.Millisecond
+	if fills != (want == congestion.CUBIC) {
+		t.Errorf("a round trip of %v, want that of %v", s.Stats().SmoothedRTT, want)
+	}
+}
+
+// A side that dialled keeps its choice when the peer's handshake takes the place of
+// its own.
+func TestCongestionControlOutlastsACrossedDial(t *testing.T) {
+	w := newWorld(t, 1)
+	p, q := w.pair(wiretest.Link{Delay: 25 * time.Millisecond, Rate: 20e6, Queue: 500_000, MTU: 1500})
+	if p.ep.designated(q.ep.ID()) {
+		p, q = q, p
+	}
+	p.dialWith = congestion.CUBIC
+	s := p.dial(q, q.path())
+	q.dial(p, p.path())
+	w.want("one session", time.Second, func() bool { return p.counts[Established] == 1 && q.counts[Established] == 1 })
+	if s.Initiator() {
+		t.Fatal("the dials did not cross")
+	}
+	wantSendsBy(t, w, p, s, congestion.CUBIC)
 }

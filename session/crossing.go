@@ -144,6 +144,9 @@ func (s *Session) adopt(now Time, x *Session) {
 		delete(s.e.byToken, s.remote.current().token)
 	}
 	s.takeTransport(x)
+	if s.congestion != x.congestion {
+		s.chooseAgain()
+	}
 	for _, l := range s.local.live {
 		s.e.byID[l.id] = s
 	}
@@ -157,6 +160,17 @@ func (s *Session) adopt(now Time, x *Session) {
 		s.e.emit(Event{Kind: Established, Session: s, Path: s.Path()})
 	}
 	s.e.touch(s)
+}
+
+// chooseAgain gives the paths that s has taken over, on which nothing was sent yet, the
+// congestion control that s was dialled with.
+func (s *Session) chooseAgain() {
+	for _, p := range s.paths {
+		rtt := p.rec.RTT
+		p.rec.Init(s.congestion, p.mtu.Current())
+		p.rec.RTT = rtt
+	}
+	s.loss.Activate(s.active.rec)
 }
 
 // takeAllBack queues whatever is in flight on any path once more.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-67dce94e/holdfast/session/congestion"
 	"github.com/seed-67dce94e/holdfast/session/handshake"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
@@ -14,6 +15,9 @@ type DialOptions struct {
 	App     string        // what the peer must name; "" is the endpoint's own
 	Paths   []Path        // where the first frame goes; AddPath adds more later
 	Timeout time.Duration // 0 is Config.HandshakeTimeout
+	// Congestion is how this side sends on the session. If zero,
+	// Config.Congestion. The peer decides for itself.
+	Congestion congestion.Algorithm
 }
 
 // Limits and times of dials (SPEC §4).
@@ -61,6 +65,8 @@ func (e *Endpoint) Dial(now Time, o DialOptions) (*Session, error) {
 		o.Timeout = e.cfg.HandshakeTimeout
 	}
 	s := e.newSession(o.Peer, true)
+	orDefault(&o.Congestion, e.cfg.Congestion)
+	s.congestion = o.Congestion
 	params := s.params()
 	start := now
 	if s.tieToHalfOpen(o.App, &params) {

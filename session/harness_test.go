@@ -38,6 +38,7 @@ type peer struct {
 	latest      []byte // datagram sent
 	marked      bool   // it was
 	asleep      bool   // the machine is suspended: it hears nothing, and no timer fires
+	dialWith    congestion.Algorithm
 	buf         []byte
 }
 
@@ -254,7 +255,7 @@ func (p *peer) dial(q *peer, paths ...Path) (s *Session) {
 	}
 	p.change(func(now Time) {
 		var err error
-		if s, err = p.ep.Dial(now, DialOptions{Peer: q.ep.ID(), Paths: paths}); err != nil {
+		if s, err = p.ep.Dial(now, DialOptions{Peer: q.ep.ID(), Paths: paths, Congestion: p.dialWith}); err != nil {
 			p.fatalf("%s dials %s: %v", p.name, q.name, err)
 		}
 		p.introduce(paths...)

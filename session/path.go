@@ -44,7 +44,7 @@ type path struct {
 func (s *Session) newPath(p Path) *path {
 	x := &path{Path: p, rec: s.e.recs.get()}
 	x.validation.init()
-	x.rec.Init(s.e.cfg.Congestion, recovery.DefaultMDS)
+	x.rec.Init(s.congestion, recovery.DefaultMDS)
 	limit := maxUDPPayload
 	if s.e.cfg.MaxDatagram > 0 {
 		limit = min(limit, s.e.cfg.MaxDatagram)

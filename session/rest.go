@@ -123,7 +123,7 @@ func (s *Session) wake() {
 	for _, x := range s.paths {
 		if x.rec == nil {
 			x.rec = s.e.recs.get()
-			x.rec.Wake(&x.memory, s.e.cfg.Congestion, x.mtu.Current())
+			x.rec.Wake(&x.memory, s.congestion, x.mtu.Current())
 		}
 	}
 	pn := s.loss.NextPN() // of the PING, if there is one

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/seed-67dce94e/holdfast/session/channels"
+	"github.com/seed-67dce94e/holdfast/session/congestion"
 	"github.com/seed-67dce94e/holdfast/session/handshake"
 	"github.com/seed-67dce94e/holdfast/session/recovery"
 	"github.com/seed-67dce94e/holdfast/session/seal"
@@ -65,6 +66,7 @@ type Session struct {
 	usedID  uint64 // highest sequence number of a local ID that the peer has used
 
 	peerParams wire.Params
+	congestion congestion.Algorithm
 	loss       recovery.State
 	acks       recovery.Acks
 	msgs       *channels.Set // nil at rest
@@ -107,7 +109,8 @@ type Stats struct {
 	Counters
 	SmoothedRTT, MinRTT time.Duration
 	RTTVar              time.Duration
-	CongestionWindow    int // bytes
+	Congestion          congestion.Algorithm // at work
+	CongestionWindow    int                  // bytes
 	BytesInFlight       int
 	MTU                 int // largest UDP payload in use, in bytes
 	Messages            channels.Stats
@@ -116,7 +119,7 @@ type Stats struct {
 func (e *Endpoint) newSession(peer wire.PeerID, initiator bool) *Session {
 	e.sessions++
 	s := &Session{
-		e: e, peer: peer, initiator: initiator,
+		e: e, peer: peer, initiator: initiator, congestion: e.cfg.Congestion,
 		deadline: Never, expires: Never, paceAt: Never,
 		msgs: channels.New(e.channelsConfig()), work: e.works.get(),
 	}
@@ -322,7 +325,7 @@ func (s *Session) use() {
 // Stats returns what the session has counted and measured.
 func (s *Session) Stats() Stats {
 	s.wake()
-	st := Stats{Counters: s.stats, Messages: s.msgs.Stats()}
+	st := Stats{Counters: s.stats, Congestion: s.congestion, Messages: s.msgs.Stats()}
 	if p := s.active; p != nil {
 		st.SmoothedRTT, st.MinRTT, st.RTTVar = p.rec.RTT.Smoothed(), p.rec.RTT.Min(), p.rec.RTT.Var()
 		st.CongestionWindow, st.BytesInFlight, st.MTU = p.rec.Window(), p.rec.InFlight(), p.mtu.Current()
