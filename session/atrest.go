@@ -131,7 +131,8 @@ func (s *Session) nextAtRest(now Time, buf []byte) (Datagram, bool) {
 }
 
 // settleAtRest is what settle does for a session that has not woken.
-func (s *Session) settleAtRest() {
+func (s *Session) settleAtRest(now Time) {
+	s.restPaths(now) // what a path had to keep may be out of date by now
 	idle, _ := s.idleTimeout()
 	s.deadline = min(idle, s.keepAliveAt(), s.idle.nextProbe)
 	if s.asked.at != 0 {

@@ -163,6 +163,25 @@ func TestKeepAliveTellsWhereThePeerIs(t *testing.T) {
 	sc.wantPath("the peer is followed", sc.here)
 }
 
+// A path that had to be remembered as it was, when the session went to rest just
+// after it spoke, is no more after a keepalive.
+func TestPathIsForgottenAtTheNextKeepAlive(t *testing.T) {
+	sc := restingScript(t)
+	sc.toKeepAlive()
+	sc.advance(sc.s.active.pto()) // which wakes the session
+	sc.wantChunk("a probe", wire.TypePing)
+	sc.ackAll()
+	sc.wantAtRest(true)
+	if sc.s.active.rec == nil {
+		t.Fatal("the path has rested within a probe timeout")
+	}
+	sc.advance(sc.s.keepAliveAt().Sub(sc.now))
+	sc.ackAll()
+	if sc.s.active.rec != nil {
+		t.Error("the path does not rest")
+	}
+}
+
 // [S51] What a keepalive costs at each end: ciphers are made of the keys, and
 // nothing else is.
 func TestKeepAliveAllocatesCiphersAlone(t *testing.T) {

@@ -168,6 +168,9 @@ func (s *Session) restPaths(now Time) {
 		}
 	}
 	for _, x := range s.paths {
+		if x.rec == nil {
+			continue
+		}
 		var ok bool
 		if x.memory, ok = x.rec.Rest(now, maxAckDelay); ok {
 			s.e.recs.put(x.rec)

@@ -8,7 +8,7 @@ import (
 // settle runs when s has been drained: it sets the timer for what comes next.
 func (s *Session) settle(now Time) {
 	if s.resting != nil {
-		s.settleAtRest()
+		s.settleAtRest(now)
 		return
 	}
 	s.report()
