@@ -136,7 +136,7 @@ func (s *Session) settleAtRest(now Time) {
 	idle, _ := s.idleTimeout()
 	s.deadline = min(idle, s.keepAliveAt(), s.idle.nextProbe)
 	if s.asked.at != 0 {
-		s.deadline = min(s.deadline, s.asked.at.Add(s.active.pto()))
+		s.deadline = min(s.deadline, s.asked.at.Add(max(s.active.pto(), silenceMin)))
 	} else {
 		s.keys.Rest()
 	}

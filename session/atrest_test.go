@@ -81,13 +81,13 @@ func TestUnansweredKeepAliveWakesTheSession(t *testing.T) {
 	sc := restingScript(t)
 	first := sc.toKeepAlive()
 	sc.wantAtRest(true)
-	pto := sc.s.active.pto()
-	sc.advance(pto - 1)
+	wait := max(sc.s.active.pto(), silenceMin)
+	sc.advance(wait - 1)
 	sc.wantIdle("the answer may be on its way")
 	sc.advance(1)
 	sc.wantAtRest(false)
-	if f := sc.wantChunk("a probe", wire.TypePing); f.at.Sub(first.at) != pto {
-		t.Errorf("the probe comes after %v, want %v", f.at.Sub(first.at), pto)
+	if f := sc.wantChunk("a probe", wire.TypePing); f.at.Sub(first.at) != wait {
+		t.Errorf("the probe comes after %v, want %v", f.at.Sub(first.at), wait)
 	}
 	sc.advance(5 * time.Second)
 	sc.wantEvent("nobody answers", Stranded)
@@ -99,7 +99,7 @@ func TestUnansweredKeepAliveWakesTheSession(t *testing.T) {
 func TestLateAnswerToAKeepAliveCounts(t *testing.T) {
 	sc := restingScript(t)
 	sc.toKeepAlive()
-	sc.advance(sc.s.active.pto())
+	sc.advance(max(sc.s.active.pto(), silenceMin))
 	sc.wantChunk("a probe", wire.TypePing)
 	if sc.s.active.rec.PTOCount() != 1 {
 		t.Fatal("no probe timeout")
@@ -168,7 +168,7 @@ func TestKeepAliveTellsWhereThePeerIs(t *testing.T) {
 func TestPathIsForgottenAtTheNextKeepAlive(t *testing.T) {
 	sc := restingScript(t)
 	sc.toKeepAlive()
-	sc.advance(sc.s.active.pto()) // which wakes the session
+	sc.advance(max(sc.s.active.pto(), silenceMin)) // which wakes the session
 	sc.wantChunk("a probe", wire.TypePing)
 	sc.ackAll()
 	sc.wantAtRest(true)
