@@ -95,6 +95,7 @@ func (s *shard) drain(now session.Time) {
 		for d, ok := s.core.NextDatagram(now, s.out); ok; d, ok = s.core.NextDatagram(now, s.out) {
 			s.emit(d)
 		}
+		s.flush()
 		for ev, ok := s.core.NextEvent(); ok; ev, ok = s.core.NextEvent() {
 			s.handleEvent(now, ev)
 		}
@@ -216,8 +217,39 @@ func (s *shard) emit(d session.Datagram) {
 		if s.reach != nil {
 			s.reach.relay(d)
 		}
+	case d.Path.Link == 0 && d.ECN == wire.NotECT && len(d.Data) <= min(shortMax, d.Segment):
+		s.post(d.Data, d.Path.Remote)
 	default:
 		s.writeOn(d.Path.Link, d.Data, d.Segment, d.ECN, d.Path.Remote)
+	}
+}
+
+// post writes a short datagram to a main socket, together with others that the core
+// puts out by the same change: answers, acknowledgements and keepalives of many
+// sessions.
+func (s *shard) post(b []byte, to netip.AddrPort) {
+	sock := s.sockets.to(to.Addr())
+	if sock == nil {
+		s.writeErrors++
+		return
+	}
+	s.wrote(1, sock.post(b, to))
+}
+
+// flush writes what is posted.
+func (s *shard) flush() {
+	for _, sock := range [...]socket{s.sockets.v4, s.sockets.v6} {
+		if sock != nil {
+			s.wrote(sock.flush())
+		}
+	}
+}
+
+// wrote takes note that datagrams could not be written to a main socket.
+func (s *shard) wrote(failed int, err error) {
+	if err != nil {
+		s.writeErrors += uint64(failed)
+		s.node.writeFailed(err)
 	}
 }
 
@@ -229,11 +261,11 @@ func (s *shard) writeOn(link uint32, b []byte, segment int, mark wire.ECN, to ne
 		s.writeErrors++
 		return
 	}
-	if err := sock.write(b, segment, mark, to); err != nil {
+	if link == 0 {
+		s.flush()
+		s.wrote(1, sock.write(b, segment, mark, to))
+	} else if sock.write(b, segment, mark, to) != nil {
 		s.writeErrors++
-		if link == 0 {
-			s.node.writeFailed(err)
-		}
 	}
 }
 

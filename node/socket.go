@@ -19,6 +19,12 @@ type socket interface {
 	// write sends b as datagrams of segment bytes, the last one perhaps shorter,
 	// or as one if segment is 0, with an ECN codepoint where the system can set it.
 	write(b []byte, segment int, mark wire.ECN, to netip.AddrPort) error
+	// post sends a datagram of at most shortMax bytes at the next flush, or at
+	// once where no system call takes many to different addresses. It is not
+	// marked.
+	post(b []byte, to netip.AddrPort) error
+	// flush sends what is posted, and tells how many of that could not be sent.
+	flush() (failed int, err error)
 	// writeTTL sends one datagram that lives for so many hops. Where the system
 	// cannot do that, it fails.
 	writeTTL(b []byte, ttl int, to netip.AddrPort) error
@@ -41,6 +47,9 @@ type inbound struct {
 	mark wire.ECN // wire.NotECT where the system does not tell
 	data []byte
 }
+
+// shortMax is the largest datagram that is posted, in bytes: it is copied.
+const shortMax = 128
 
 // batchMax is how many datagrams are handled in one turn of the lock: as many as
 // one system call yields.
@@ -137,6 +146,12 @@ func (s *packetSocket) write(b []byte, segment int, _ wire.ECN, to netip.AddrPor
 		return err
 	})
 }
+
+func (s *packetSocket) post(b []byte, to netip.AddrPort) error {
+	return s.write(b, 0, wire.NotECT, to)
+}
+
+func (s *packetSocket) flush() (failed int, err error) { return 0, nil }
 
 // ttlWriter is a PacketConn that can send with a TTL.
 type ttlWriter interface {

@@ -15,8 +15,9 @@ import (
 )
 
 // A platformSocket is what Linux adds to a UDP socket: many datagrams in one
-// system call, both ways (UDP_SEGMENT and UDP_GRO, udp(7)). The system call is
-// most of what a datagram costs.
+// system call, both ways (UDP_SEGMENT and UDP_GRO, udp(7), for those of one size on
+// one path; sendmmsg(2) for short ones on many). The system call is most of what a
+// datagram costs.
 type platformSocket struct {
 	receive, send int // buffers granted, in bytes
 
@@ -27,6 +28,7 @@ type platformSocket struct {
 	batch   []inbound
 
 	v4, v6 sendAncillary // used with the shard locked
+	out    *sendBatch    // likewise; nil until something is posted
 }
 
 // kernelVersion is major*1000 + minor, and the patch level.

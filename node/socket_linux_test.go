@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -263,4 +264,89 @@ func FuzzAncillaryData(f *testing.F) {
 	f.Fuzz(func(t *testing.T, control []byte) {
 		readAncillary(control) // must not panic
 	})
+}
+
+// More than one system call takes, to several addresses in turn: all arrive, in
+// their order.
+func TestPostedDatagramsArriveInOrder(t *testing.T) {
+	const each = batchMax
+	from := bindLoopback(t)
+	to := []*udpSocket{bindLoopback(t), bindLoopback(t), bindLoopback(t)}
+	for i := range each {
+		for j, sock := range to {
+			if err := from.post([]byte{byte(i), byte(j)}, sock.localAddr()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if failed, err := from.flush(); failed != 0 || err != nil {
+		t.Fatal(failed, err)
+	}
+	for j, sock := range to {
+		for got := byte(0); got < each; {
+			batch, err := sock.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range batch {
+				if d.from != from.localAddr() || len(d.data) != 2 || d.data[0] != got || d.data[1] != byte(j) {
+					t.Fatalf("% x from %v, want % x", d.data, d.from, []byte{got, byte(j)})
+				}
+				got++
+			}
+		}
+	}
+}
+
+func TestPostedDatagramThatFailsHoldsUpNoOther(t *testing.T) {
+	from, to := bindLoopback(t), bindLoopback(t)
+	nowhere := netip.AddrPortFrom(to.localAddr().Addr(), 0)
+	for i, addr := range []netip.AddrPort{nowhere, to.localAddr(), nowhere, nowhere, to.localAddr()} {
+		if err := from.post([]byte{byte(i)}, addr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if failed, err := from.flush(); failed != 3 || !errors.Is(err, unix.EINVAL) {
+		t.Errorf("%d failed: %v; want 3 by EINVAL", failed, err)
+	}
+	for _, want := range []byte{1, 4} {
+		if batch, err := to.read(); err != nil || batch[0].data[0] != want {
+			t.Errorf("%v, %v; want %d", batch, err, want)
+		}
+	}
+	from.close()
+	from.post([]byte{1}, to.localAddr())
+	if failed, err := from.flush(); failed != 1 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("on a closed socket %d failed: %v", failed, err)
+	}
+}
+
+// A socket for IPv6 that the application opened may serve both families.
+func TestPostingOnASocketForBothFamilies(t *testing.T) {
+	conn, err := net.ListenUDP("udp", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := newUDPSocket(conn), bindLoopback(t)
+	defer from.close()
+	from.post([]byte{7}, to.localAddr())
+	if failed, err := from.flush(); failed != 0 || err != nil {
+		t.Fatal(failed, err)
+	}
+	if batch, err := to.read(); err != nil || batch[0].data[0] != 7 {
+		t.Error(batch, err)
+	}
+}
+
+func TestPostingAllocatesNothing(t *testing.T) {
+	from, to := bindLoopback(t), bindLoopback(t)
+	addr, d := to.localAddr(), make([]byte, 40)
+	if n := testing.AllocsPerRun(100, func() {
+		for range 10 {
+			from.post(d, addr)
+		}
+		from.flush()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
 }

@@ -36,3 +36,9 @@ func (s *platformSocket) write(conn *net.UDPConn, b []byte, segment int, _ wire.
 		return err
 	})
 }
+
+func (s *platformSocket) post(conn *net.UDPConn, b []byte, to netip.AddrPort) error {
+	return s.write(conn, b, 0, wire.NotECT, to)
+}
+
+func (s *platformSocket) flush() (failed int, err error) { return 0, nil }

@@ -41,6 +41,10 @@ func (s *udpSocket) write(b []byte, segment int, mark wire.ECN, to netip.AddrPor
 	return s.platformSocket.write(s.conn, b, segment, mark, to)
 }
 
+func (s *udpSocket) post(b []byte, to netip.AddrPort) error {
+	return s.platformSocket.post(s.conn, b, to)
+}
+
 // writeTTL sets the TTL of the socket for one datagram. The shard, which alone
 // writes, is locked.
 func (s *udpSocket) writeTTL(b []byte, ttl int, to netip.AddrPort) error {

@@ -1,0 +1,138 @@
+//go:build unix
+
+package node_test
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed-67dce94e/holdfast/node"
+)
+
+var idleFlag = flag.Int("idle", 10_000, "sessions of BenchmarkIdle")
+
+// idleRate is how many keepalives a second BenchmarkIdle makes: those of 100,000
+// sessions every 25 s.
+const idleRate = 4000
+
+// idlePeers names the environment variable by which the process of the benchmark
+// tells the one with the peers which node to dial.
+const idlePeers = "HOLDFAST_IDLE_PEERS"
+
+// BenchmarkIdle measures what idle sessions cost a node: memory, and processor time
+// for their keepalives, the collector's included. Their peers are ten nodes in
+// another process. With "-benchtime 4x -idle 100000" the interval is 25 s.
+func BenchmarkIdle(b *testing.B) {
+	sessions := *idleFlag
+	cfg := node.Config{
+		Addr:        "127.0.0.1:0",
+		MaxSessions: 4 * sessions,
+		KeepAlive:   time.Duration(sessions) * time.Second / idleRate,
+		IdleTimeout: -1,
+	}
+	if ticket := os.Getenv(idlePeers); ticket != "" {
+		openIdle(b, cfg, ticket, sessions)
+		return
+	}
+	before := inUse()
+	n, err := node.Listen(&cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer n.Close()
+	conns := acceptIdle(b, n, sessions)
+	time.Sleep(cfg.KeepAlive + 5*time.Second) // to rest
+	size := float64(inUse()-before) / float64(sessions)
+	spent := processorTime(b)
+	start := time.Now()
+	for b.Loop() {
+		time.Sleep(cfg.KeepAlive)
+	}
+	took := time.Since(start)
+	used := processorTime(b) - spent
+	keepAlives := took.Seconds() * idleRate
+	b.ReportMetric(float64(used.Nanoseconds())/keepAlives, "ns/keepalive")
+	b.ReportMetric(100*used.Seconds()/took.Seconds(), "%core")
+	b.ReportMetric(size, "B/session")
+	runtime.KeepAlive(conns)
+}
+
+// acceptIdle starts the process with the peers and takes their sessions.
+func acceptIdle(b *testing.B, n *node.Node, count int) (conns []*node.Conn) {
+	b.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkIdle$", "-test.benchtime=1x", fmt.Sprint("-idle=", count))
+	ticket := node.Ticket{Peer: n.ID(), Addrs: []netip.AddrPort{n.LocalAddr()}}
+	cmd.Env = append(os.Environ(), idlePeers+"="+ticket.String())
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		stdin.Close()
+		cmd.Wait()
+	})
+	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
+	defer cancel()
+	for range count {
+		c, err := n.Accept(ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// openIdle is the process with the peers. It ends when its standard input does.
+func openIdle(b *testing.B, cfg node.Config, ticket string, sessions int) {
+	const peers, at = 10, 4
+	to, err := node.ParseTicket(strings.TrimSpace(ticket))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range peers {
+		n, err := node.Listen(&cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range at {
+			wg.Go(func() {
+				for range sessions / peers / at {
+					if _, err := n.DialTicket(context.Background(), to); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	bufio.NewReader(os.Stdin).ReadByte()
+	os.Exit(0) // without a word: to close so many sessions would take long
+}
+
+// processorTime is how long this process has been at work.
+func processorTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
