@@ -21,7 +21,7 @@ import (
 	"github.com/seed-67dce94e/holdfast/node"
 )
 
-var idleFlag = flag.Int("idle", 10_000, "sessions of BenchmarkIdle")
+var idleFlag = flag.Int("idle", 2000, "sessions of BenchmarkIdle")
 
 // idleRate is how many keepalives a second BenchmarkIdle makes: those of 100,000
 // sessions every 25 s.
@@ -53,7 +53,7 @@ func BenchmarkIdle(b *testing.B) {
 	}
 	defer n.Close()
 	conns := acceptIdle(b, n, sessions)
-	time.Sleep(cfg.KeepAlive + 5*time.Second) // to rest
+	time.Sleep(cfg.KeepAlive + 4*time.Second) // to rest
 	size := float64(inUse()-before) / float64(sessions)
 	spent := processorTime(b)
 	start := time.Now()
