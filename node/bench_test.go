@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -229,33 +228,4 @@ func BenchmarkDial(b *testing.B) {
 		far.CloseWith(0, "")
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "sessions/s")
-}
-
-// BenchmarkIdleSession reports what an established session that has carried a
-// message keeps on the heap, both ends together.
-func BenchmarkIdleSession(b *testing.B) {
-	const sessions = 200
-	from, to := benchNode(b), benchNode(b)
-	benchDial(b, from, to) // whatever is made once is there
-	for b.Loop() {
-		before := heapInUse()
-		for range sessions {
-			near, far := benchDial(b, from, to)
-			if err := near.Send(b.Context(), []byte("hello")); err != nil {
-				b.Fatal(err)
-			}
-			if _, err := far.Recv(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-		}
-		b.ReportMetric(float64(heapInUse()-before)/sessions, "B/session")
-	}
-}
-
-func heapInUse() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

@@ -3,14 +3,12 @@
 package node_test
 
 import (
-	"bufio"
 	"context"
 	"flag"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -47,12 +45,14 @@ func BenchmarkIdle(b *testing.B) {
 		return
 	}
 	before := inUse()
+	opened := make(opened, 2*sessions)
+	cfg.Handler = opened
 	n, err := node.Listen(&cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer n.Close()
-	conns := acceptIdle(b, n, sessions)
+	awaitIdle(b, n, opened, sessions)
 	time.Sleep(cfg.KeepAlive + 4*time.Second) // to rest
 	size := float64(inUse()-before) / float64(sessions)
 	spent := processorTime(b)
@@ -66,11 +66,10 @@ func BenchmarkIdle(b *testing.B) {
 	b.ReportMetric(float64(used.Nanoseconds())/keepAlives, "ns/keepalive")
 	b.ReportMetric(100*used.Seconds()/took.Seconds(), "%core")
 	b.ReportMetric(size, "B/session")
-	runtime.KeepAlive(conns)
 }
 
-// acceptIdle starts the process with the peers and takes their sessions.
-func acceptIdle(b *testing.B, n *node.Node, count int) (conns []*node.Conn) {
+// awaitIdle starts the process with the peers and waits for their sessions.
+func awaitIdle(b *testing.B, n *node.Node, opened opened, count int) {
 	b.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkIdle$", "-test.benchtime=1x", fmt.Sprint("-idle=", count))
 	ticket := node.Ticket{Peer: n.ID(), Addrs: []netip.AddrPort{n.LocalAddr()}}
@@ -87,20 +86,30 @@ func acceptIdle(b *testing.B, n *node.Node, count int) (conns []*node.Conn) {
 		stdin.Close()
 		cmd.Wait()
 	})
-	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
-	defer cancel()
-	for range count {
-		c, err := n.Accept(ctx)
-		if err != nil {
-			b.Fatal(err)
+	for n := range count {
+		select {
+		case <-opened:
+		case <-time.After(time.Minute):
+			b.Fatalf("the peers have opened %d sessions, and open no more", n)
 		}
-		conns = append(conns, c)
 	}
-	return conns
 }
 
-// openIdle is the process with the peers. It ends when its standard input does.
+// opened is a Handler that tells of each session: Accept holds few of them ready.
+type opened chan struct{}
+
+func (o opened) Connected(*node.Conn)                         { o <- struct{}{} }
+func (o opened) Message(*node.Conn, node.Message)             {}
+func (o opened) PathChanged(_ *node.Conn, old, new node.Path) {}
+func (o opened) Closed(*node.Conn, error)                     {}
+
+// openIdle is the process with the peers. It ends when its standard input does, and
+// without a word: to close so many sessions would take long.
 func openIdle(b *testing.B, cfg node.Config, ticket string, sessions int) {
+	go func() {
+		os.Stdin.Read(make([]byte, 1))
+		os.Exit(0)
+	}()
 	const peers, at = 10, 4
 	to, err := node.ParseTicket(strings.TrimSpace(ticket))
 	if err != nil {
@@ -115,17 +124,17 @@ func openIdle(b *testing.B, cfg node.Config, ticket string, sessions int) {
 		for range at {
 			wg.Go(func() {
 				for range sessions / peers / at {
-					if _, err := n.DialTicket(context.Background(), to); err != nil {
-						b.Error(err)
-						return
+					for { // until it works: the machine may be too busy
+						if _, err := n.DialTicket(context.Background(), to); err == nil {
+							break
+						}
 					}
 				}
 			})
 		}
 	}
 	wg.Wait()
-	bufio.NewReader(os.Stdin).ReadByte()
-	os.Exit(0) // without a word: to close so many sessions would take long
+	select {}
 }
 
 // processorTime is how long this process has been at work.

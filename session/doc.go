@@ -45,5 +45,6 @@
 // brings about. A session begins in dial.go or accept.go and ends in close.go.
 // Its paths are in path.go, how one is proved in validate.go, how data moves
 // between them in migrate.go, and what happens when one falls silent in
-// outage.go.
+// outage.go. What a session gives back while nothing goes on is in rest.go, and
+// how keepalives pass meanwhile in atrest.go.
 package session
