@@ -115,15 +115,17 @@ func (ch *Channel) RecvInto(ctx context.Context, buf []byte) (int, error) {
 	c, s := ch.conn, ch.conn.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
+	now := s.node.now()
+	s.loan.back(now)
+	for ; ; now = s.node.now() {
 		if c.closing {
 			return 0, ErrClosed
 		}
-		now := s.node.now()
 		n, _, ok, err := c.sess.RecvInto(now, ch.id, buf)
 		s.drainIfPending(now)
 		switch {
 		case ok || err != nil:
+			s.loan.ended = now
 			return n, err
 		case c.err != nil:
 			return 0, c.err

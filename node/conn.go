@@ -231,15 +231,17 @@ func (c *Conn) receive(ctx context.Context, readers *waitList, take func(session
 	s := c.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
+	now := s.node.now()
+	s.loan.back(now)
+	for ; ; now = s.node.now() {
 		if c.closing {
 			return Message{}, ErrClosed
 		}
-		now := s.node.now()
 		r, ok := take(now)
 		s.drainIfPending(now)
 		switch {
 		case ok:
+			s.loan.ended = now
 			return Message{Channel: r.Channel, Mode: r.Mode, Data: r.Data}, nil
 		case c.err != nil:
 			return Message{}, c.err

@@ -12,8 +12,9 @@ import (
 
 // The goroutine that reads from a socket wakes another one for each message, and the
 // system another thread for that, which costs more than all else that a message does. So
-// where the application does nothing but wait for the next message, the reader lends it
-// the socket: who waits reads, and goes on with what it was waiting for.
+// where the application always comes back for the next message at once, the reader lends
+// it the socket: who waits reads, and goes on with what it was waiting for. Nor does more
+// arrive than the application takes then, and unreliable messages need not be dropped.
 //
 // While the application is at work nobody reads. It has shown that this is for moments.
 // If it stays away, the reader is called back, after lendMax at the latest.
@@ -22,14 +23,13 @@ const (
 	lendQuick = 100 * time.Microsecond // which is within this
 	lendDoubt = lendAfter / 4          // of them, that one takes back at which it was not
 	lendMax   = 5 * time.Millisecond
-	lendBatch = 4 // more datagrams at once are no conversation: two goroutines share the work better
 )
 
 // A loan is the socket that one of a shard's readers has lent, and the account of
 // whether to lend one. But for quick it is guarded by the shard's mutex.
 type loan struct {
 	sock     socket        // nil if none is lent
-	back     chan struct{} // closed when its reader is to go on
+	resume   chan struct{} // closed when its reader is to go on
 	holder   *waiter       // who reads; nil while nobody does
 	blocked  bool          // the holder may be in a system call
 	recalled bool          // the holder is called out of it by a deadline
@@ -38,7 +38,7 @@ type loan struct {
 	unfollow func() bool
 
 	waiting int          // callers in shard.wait that are not woken
-	ended   session.Time // when the last of them went on
+	ended   session.Time // when a caller last had a message
 	quick   atomic.Int32 // times in a row that it was back at once, up to lendAfter
 	left    session.Time // when the last holder went on
 	guard   *time.Timer
@@ -57,21 +57,22 @@ func (s *shard) lend(sock socket) {
 		s.mu.Unlock()
 		return
 	}
-	back := make(chan struct{})
-	o.sock, o.back = sock, back
+	resume := make(chan struct{})
+	o.sock, o.resume = sock, resume
 	s.unattended()
 	s.mu.Unlock()
-	<-back
+	<-resume
 }
 
-// begin takes note that a caller begins to wait.
-func (o *loan) begin(now session.Time) {
-	if o.waiting == 0 && now.Sub(o.ended) < lendQuick {
-		o.quick.Store(min(o.quick.Load()+1, lendAfter))
-	} else {
-		o.quick.Store(max(o.quick.Load()-lendDoubt, 0)) // it may have been the system that was busy
+// back takes note that the application is back for another message.
+func (o *loan) back(now session.Time) {
+	quick := o.quick.Load()
+	switch {
+	case o.waiting > 0 || now.Sub(o.ended) >= lendQuick:
+		o.quick.Store(max(quick-lendDoubt, 0)) // it may have been the system that was busy
+	case quick < lendAfter:
+		o.quick.Store(quick + 1)
 	}
-	o.waiting++
 }
 
 // woken takes note that w need not wait any more.
@@ -83,9 +84,13 @@ func (s *shard) woken(w *waiter) {
 }
 
 // hold reads from the lent socket in the place of its reader until w is woken or ctx
-// ends. If it returns false, w has to wait like others.
-func (s *shard) hold(ctx context.Context, w *waiter) (done bool, err error) {
+// ends. If it is not done by then, w has to wait like others.
+func (s *shard) hold(ctx context.Context, w *waiter) (done, woken bool) {
 	o, sock := &s.loan, s.loan.sock
+	if _, moves := ctx.(*netDeadline); moves { // it cannot be followed
+		s.callBack()
+		return false, false
+	}
 	o.holder = w
 	s.follow(ctx)
 	for {
@@ -97,13 +102,13 @@ func (s *shard) hold(ctx context.Context, w *waiter) (done bool, err error) {
 			} else {
 				s.unattended()
 			}
-			return true, nil
+			return true, true
 		default:
 		}
-		if err := ctx.Err(); err != nil {
+		if ctx.Err() != nil {
 			o.holder = nil
 			s.callBack()
-			return true, err
+			return true, false
 		}
 		o.blocked = true
 		s.mu.Unlock()
@@ -116,9 +121,6 @@ func (s *shard) hold(ctx context.Context, w *waiter) (done bool, err error) {
 		}
 		switch {
 		case err == nil:
-			if len(batch) > lendBatch {
-				o.quick.Store(0)
-			}
 			s.mu.Unlock()
 			s.node.deliver(s, 0, batch)
 			s.mu.Lock()
@@ -128,7 +130,7 @@ func (s *shard) hold(ctx context.Context, w *waiter) (done bool, err error) {
 			}
 			o.holder = nil
 			s.callBack() // who meets the error again, or has the socket's successor
-			return false, nil
+			return false, false
 		}
 	}
 }
@@ -153,7 +155,7 @@ func (s *shard) callBack() {
 		o.unfollow()
 	}
 	o.done, o.unfollow = nil, nil
-	close(o.back)
+	close(o.resume)
 }
 
 // follow has the holder recalled when ctx ends. That most calls have the same context

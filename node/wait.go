@@ -39,12 +39,12 @@ func (l *waitList) remove(w *waiter) {
 // wait releases the shard until the list is woken or ctx ends. The shard is
 // locked when it is called and when it returns; the caller looks again, since
 // another may have been faster.
-func (s *shard) wait(ctx context.Context, l *waitList) error {
+func (s *shard) wait(ctx context.Context, l *waitList) (err error) {
 	w := s.takeWaiter()
 	w.next, l.first = l.first, w
-	s.loan.begin(s.node.now())
-	err := s.await(ctx, w)
-	if err != nil {
+	s.loan.waiting++
+	if !s.await(ctx, w) {
+		err = ctx.Err()
 		select {
 		case <-w.woken: // while ctx ended: the list is done with w
 		default:
@@ -52,26 +52,25 @@ func (s *shard) wait(ctx context.Context, l *waitList) error {
 			s.loan.waiting--
 		}
 	}
-	s.loan.ended = s.node.now()
 	s.idleWaiters = append(s.idleWaiters, w)
 	return err
 }
 
-// await waits until w is woken or ctx ends: by reading, if a socket is lent that
-// nobody reads from, or else for others who read.
-func (s *shard) await(ctx context.Context, w *waiter) error {
+// await reports whether w was woken before ctx ended. It reads meanwhile if a socket is
+// lent that nobody reads from, and else lets others do that.
+func (s *shard) await(ctx context.Context, w *waiter) (woken bool) {
 	if s.loan.sock != nil && s.loan.holder == nil {
-		if done, err := s.hold(ctx, w); done {
-			return err
+		if done, woken := s.hold(ctx, w); done {
+			return woken
 		}
 	}
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	select {
 	case <-w.woken:
-		return nil
+		return true
 	case <-ctx.Done():
-		return ctx.Err()
+		return false
 	}
 }
 
