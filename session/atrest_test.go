@@ -31,7 +31,7 @@ func (sc *script) toKeepAlive() *sentFrame {
 	return sc.wantChunk("a keepalive", wire.TypePing)
 }
 
-// [S51] Keepalives wake neither side, however many there are, and measure the
+// [S54] Keepalives wake neither side, however many there are, and measure the
 // round trip.
 func TestKeepAlivesPassAtRest(t *testing.T) {
 	w := newWorld(t, 1)
@@ -75,7 +75,7 @@ func TestSidesDoNotAskAtOnce(t *testing.T) {
 	}
 }
 
-// [S51] A keepalive that nobody answers is a frame in flight like any other: the
+// [S54] A keepalive that nobody answers is a frame in flight like any other: the
 // probe timeout follows it, and what it leads to.
 func TestUnansweredKeepAliveWakesTheSession(t *testing.T) {
 	sc := restingScript(t)
@@ -111,7 +111,7 @@ func TestLateAnswerToAKeepAliveCounts(t *testing.T) {
 	}
 }
 
-// [S51] All else wakes the session first, which has then forgotten nothing.
+// [S54] All else wakes the session first, which has then forgotten nothing.
 func TestWhatIsNoKeepAliveWakesTheSession(t *testing.T) {
 	for name, do := range map[string]func(sc *script){
 		"a message": func(sc *script) { sc.send(10) },
@@ -182,7 +182,7 @@ func TestPathIsForgottenAtTheNextKeepAlive(t *testing.T) {
 	}
 }
 
-// [S51] What a keepalive costs at each end: ciphers are made of the keys, and
+// [S54] What a keepalive costs at each end: ciphers are made of the keys, and
 // nothing else is.
 func TestKeepAliveAllocatesCiphersAlone(t *testing.T) {
 	const (
