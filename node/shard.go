@@ -125,7 +125,7 @@ func (s *shard) drainIfPending(now session.Time) {
 const (
 	burstGap   = 10 * time.Microsecond
 	burstRun   = 3 // messages in a row that may be chance
-	burstMax   = 32 << 10
+	burstMax   = 60 << 10
 	burstShare = 4 // of the time so far, within burstWait
 	burstWait  = 20 * time.Microsecond
 	burstLong  = 400 * time.Microsecond
