@@ -46,14 +46,14 @@ type loan struct {
 }
 
 // lend leaves a socket to those who wait, if that is worth it, until its reader is
-// called back.
+// called back. It has to be one that knows deadlines: else nobody could be recalled.
 func (s *shard) lend(sock socket) {
 	o := &s.loan
 	if o.quick.Load() < lendAfter {
 		return
 	}
 	s.mu.Lock()
-	if o.sock != nil || o.waiting > 0 || s.closed || sock.retired() {
+	if o.sock != nil || o.waiting > 0 || s.closed || sock.retired() || sock.setReadDeadline(time.Time{}) != nil {
 		s.mu.Unlock()
 		return
 	}

@@ -81,6 +81,37 @@ func TestReaderIsCalledBackWhenTheApplicationStaysAway(t *testing.T) {
 	})
 }
 
+// A socket that an application brings may know no deadlines. It is not lent: a wait could
+// not be ended.
+func TestSocketWithoutDeadlinesIsNotLent(t *testing.T) {
+	bubble(t, func(t *testing.T, net *nodetest.Net) {
+		host := net.Host("alice", nil, addr("192.0.2.200"))
+		n, err := node.Listen(&node.Config{PacketConn: timeless{net.Listen(host, 4000)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { n.Close() })
+		bob := listen(t, net, "bob", node.Config{})
+		ab, err := n.DialAddr(t.Context(), bob.ID(), bob.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ba := accept(t, bob)
+		for i := range 100 {
+			send(t, ba, number(i))
+			want(t, ab, number(i))
+		}
+		begun := time.Now()
+		if _, err := ab.Recv(within(t, time.Second)); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+	})
+}
+
+type timeless struct{ *nodetest.PacketConn }
+
+func (timeless) SetReadDeadline(time.Time) error { return errors.ErrUnsupported }
+
 func TestContextEndsAWaitThatReads(t *testing.T) {
 	bubble(t, func(t *testing.T, net *nodetest.Net) {
 		p := newConversation(t, net)
