@@ -207,7 +207,7 @@ func TestMarkThatTheSystemRefusesIsLeftOut(t *testing.T) {
 
 // Both ends of a session on loopback find the path capable.
 func TestSessionsUseMarks(t *testing.T) {
-	alice, bob := listenLoopback(t), listenLoopback(t)
+	alice, bob := listen(t), listen(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	ab, err := alice.DialAddr(ctx, bob.ID(), bob.LocalAddr())
@@ -236,16 +236,6 @@ func TestSessionsUseMarks(t *testing.T) {
 	if !alice.Status().Socket.ECN {
 		t.Error("the status does not say that marks are used")
 	}
-}
-
-func listenLoopback(t *testing.T) *Node {
-	t.Helper()
-	n, err := Listen(&Config{Addr: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { n.Close() })
-	return n
 }
 
 func bindLoopback(t *testing.T) *udpSocket {
