@@ -10,30 +10,36 @@ import (
 // Small messages fill datagrams, and datagrams of one size fill a batch: else each
 // would cost a system call. What that wastes is little.
 func TestSmallMessagesFillBatches(t *testing.T) {
-	for _, size := range []int{20, 64, 100, 333} {
-		d := newDuo(t, 1452)
-		m := Message{Channel: 1, Data: make([]byte, size)}
-		for range 20 {
-			d.pass(&m, 200) // opens the window
+	for _, m := range []Message{{}, {Plain: true}, {Plain: true, Mode: wire.Unreliable}} {
+		for _, size := range []int{20, 64, 100, 333} {
+			m.Channel, m.Data = 1, make([]byte, size)
+			testBatches(t, m)
 		}
-		src := &d.ends[0]
-		sent := 0
-		for ; sent < 100; sent++ {
-			if _, err := src.s.Send(d.now, &m); err != nil {
-				t.Fatal(err)
-			}
+	}
+}
+
+func testBatches(t *testing.T, m Message) {
+	d := newDuo(t, 1452)
+	for range 20 {
+		d.pass(&m, 200) // opens the window
+	}
+	src := &d.ends[0]
+	sent := 0
+	for ; sent < 100; sent++ {
+		if _, err := src.s.Send(d.now, &m); err != nil {
+			t.Fatal(err)
 		}
-		batches, bytes := 0, 0
-		for out, ok := src.e.NextDatagram(d.now, d.buf); ok; out, ok = src.e.NextDatagram(d.now, d.buf) {
-			batches++
-			bytes += len(out.Data)
-		}
-		if batches > 2 {
-			t.Errorf("%d messages of %d bytes leave in %d batches", sent, size, batches)
-		}
-		if most := sent * (size + 12) * 21 / 20; bytes > most+1452 {
-			t.Errorf("%d messages of %d bytes take %d bytes, want at most %d", sent, size, bytes, most)
-		}
+	}
+	batches, bytes := 0, 0
+	for out, ok := src.e.NextDatagram(d.now, d.buf); ok; out, ok = src.e.NextDatagram(d.now, d.buf) {
+		batches++
+		bytes += len(out.Data)
+	}
+	if batches > 2 {
+		t.Errorf("%d %v messages of %d bytes, plain %v, leave in %d batches", sent, m.Mode, len(m.Data), m.Plain, batches)
+	}
+	if most := sent*(len(m.Data)+12)*21/20 + 1452; bytes > most {
+		t.Errorf("%d %v messages of %d bytes, plain %v, take %d bytes, want at most %d", sent, m.Mode, len(m.Data), m.Plain, bytes, most)
 	}
 }
 

@@ -40,7 +40,8 @@ type (
 	Message = channels.Message
 	// A Received message is handed to the application once.
 	Received = channels.Received
-	// A MessageID names a message among those its session sent. It is never 0.
+	// A MessageID names a message among those its session sent. It is 0 for those
+	// that need no name.
 	MessageID = channels.MessageID
 	// A Fate is how far a message has come.
 	Fate = channels.Fate

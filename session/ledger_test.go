@@ -94,7 +94,9 @@ func (p *peer) submit(now Time, s *Session, m Message, size int) (*entry, error)
 	}
 	x.id = id
 	p.ledger.entries = append(p.ledger.entries, x)
-	p.ledger.ids[sent{s, id}] = x
+	if id != 0 {
+		p.ledger.ids[sent{s, id}] = x
+	}
 	return x, nil
 }
 

@@ -191,7 +191,7 @@ func (r *rawPeer) appendChunk(b []byte) []byte {
 func (r *rawPeer) appendMessage(b []byte, ch uint16, mode wire.Mode) []byte {
 	m := wire.Message{
 		Channel: ch, Mode: mode, Seq: r.number(),
-		Receipt: r.rng.IntN(2) == 0, Urgent: r.rng.IntN(2) == 0,
+		Receipt: r.rng.IntN(2) == 0, Urgent: r.rng.IntN(2) == 0, Packed: r.rng.IntN(4) == 0,
 		Data: make([]byte, r.rng.IntN(150)),
 	}
 	m.Total = uint64(len(m.Data))

@@ -102,7 +102,7 @@ func (s *Session) takeIn(in inbound, pn uint64, body []byte) {
 	if !in.probing && newest {
 		s.follow(now, x, s.noteUsedID(id))
 	}
-	s.msgs.SetPath(s.active.rec.RTT.Smoothed(), s.active.rec.Window())
+	s.msgs.SetPath(s.active.rec.RTT.Smoothed(), s.active.rec.Window(), s.active.mtu.Current())
 }
 
 // inbound is what handling the chunks of one frame finds out.

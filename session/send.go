@@ -85,7 +85,7 @@ func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
 		}
 		if at == 0 {
 			d.Segment = n
-			if size-n <= size/8 {
+			if size-n <= size/4 {
 				size = n
 			}
 		}

@@ -260,7 +260,7 @@ func (sim *simulation) talk() bool {
 
 func (sim *simulation) post(from *peer, s *Session) {
 	m := Message{
-		Channel: uint16(sim.rng.IntN(4)), Mode: wire.Mode(sim.rng.IntN(4)), Receipt: sim.chance(0.5),
+		Channel: uint16(sim.rng.IntN(4)), Mode: wire.Mode(sim.rng.IntN(4)), Receipt: sim.chance(0.5), Plain: sim.chance(0.5),
 	}
 	if sim.chance(0.1) {
 		m.Deadline = sim.now.Add(sim.upTo(500 * time.Millisecond))

@@ -17,7 +17,7 @@ const (
 	TypeRead          ChunkType = 0x09
 	TypeClose         ChunkType = 0x0a
 	TypeAckECN        ChunkType = 0x0b
-	TypeMessage       ChunkType = 0x40 // 0x40-0x7f: 01, mode (2), fragment, receipt, urgent, 0
+	TypeMessage       ChunkType = 0x40 // 0x40-0x7f: 01, mode (2), fragment, receipt, urgent, packed
 )
 
 // Bits of a MESSAGE chunk's type byte, below 01.
@@ -26,7 +26,7 @@ const (
 	messageFragment  = 0x08 // offset and total length follow
 	messageReceipt   = 0x04 // the sender wants a READ when the application has taken it
 	messageUrgent    = 0x02 // acknowledge at once
-	messageReserved  = 0x01
+	messagePacked    = 0x01 // the data are several messages, each after its length
 )
 
 // A Mode is how a message is delivered. The zero value is the safe one.
@@ -96,6 +96,7 @@ type Message struct {
 	Fragment bool // only a part: Offset and Total are on the wire
 	Receipt  bool
 	Urgent   bool
+	Packed   bool   // Data is of several messages: see AppendPacked
 	Seq      uint64 // counts the messages of one channel and mode from 0
 	Offset   uint64
 	Total    uint64 // length of the whole message; len(Data) if it is not a fragment
@@ -325,6 +326,9 @@ func (m *Message) AppendHeader(b []byte, dataLen int) []byte {
 	if m.Urgent {
 		t |= messageUrgent
 	}
+	if m.Packed {
+		t |= messagePacked
+	}
 	b = append(b, t)
 	b = AppendVarint(b, uint64(m.Channel))
 	b = AppendVarint(b, m.Seq)
@@ -346,14 +350,15 @@ func (m *Message) HeaderLen(dataLen int) int {
 
 func consumeMessage(b []byte, c *Chunk) (rest []byte, err error) {
 	m, t := &c.Message, b[0]
-	if t&messageReserved != 0 {
-		return nil, ErrType
-	}
 	c.Type = TypeMessage
 	m.Mode = Mode(t >> messageModeShift & 3)
 	m.Fragment = t&messageFragment != 0
 	m.Receipt = t&messageReceipt != 0
 	m.Urgent = t&messageUrgent != 0
+	m.Packed = t&messagePacked != 0
+	if m.Packed && (m.Receipt || m.Mode == Sequenced) {
+		return nil, ErrType
+	}
 	if m.Channel, b, err = consumeChannel(b[1:]); err != nil {
 		return nil, err
 	}
@@ -384,3 +389,12 @@ func consumeMessage(b []byte, c *Chunk) (rest []byte, err error) {
 	m.Data = b[:n:n]
 	return b[n:], nil
 }
+
+// AppendPacked appends data to a pack: the data of a Message that is Packed. It
+// is one or more messages that travel as one, each after its length as a varint.
+func AppendPacked(b, data []byte) []byte {
+	return append(AppendVarint(b, uint64(len(data))), data...)
+}
+
+// PackedLen returns by how much AppendPacked makes a pack longer.
+func PackedLen(dataLen int) int { return VarintLen(uint64(dataLen)) + dataLen }

@@ -142,7 +142,7 @@ func FuzzMessage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, channel uint16, bits uint8, seq, offset, total uint64, data []byte) {
 		m := Message{
 			Channel: channel, Mode: Mode(bits & 3), Fragment: bits&4 != 0, Receipt: bits&8 != 0, Urgent: bits&16 != 0,
-			Seq: seq & MaxVarint, Total: uint64(len(data)), Data: data,
+			Packed: bits&32 != 0, Seq: seq & MaxVarint, Total: uint64(len(data)), Data: data,
 		}
 		if m.Fragment {
 			m.Offset, m.Total = offset&MaxVarint, total&MaxVarint
@@ -150,6 +150,12 @@ func FuzzMessage(f *testing.F) {
 		b := m.Append(nil)
 		var c Chunk
 		rest, err := ConsumeChunk(b, &c)
+		if m.Packed && (m.Receipt || m.Mode == Sequenced) {
+			if err != ErrType {
+				t.Fatalf("%v: error %v", &m, err)
+			}
+			return
+		}
 		end := new(big.Int).Add(new(big.Int).SetUint64(m.Offset), big.NewInt(int64(len(data))))
 		proper := len(data) > 0 && uint64(len(data)) < m.Total && end.Cmp(new(big.Int).SetUint64(m.Total)) <= 0
 		if m.Fragment && !proper {
@@ -167,7 +173,7 @@ func FuzzMessage(f *testing.F) {
 		}
 		got.Data, m.Data = nil, nil
 		if got.Channel != m.Channel || got.Mode != m.Mode || got.Seq != m.Seq || got.Offset != m.Offset || got.Total != m.Total ||
-			got.Fragment != m.Fragment || got.Receipt != m.Receipt || got.Urgent != m.Urgent {
+			got.Fragment != m.Fragment || got.Receipt != m.Receipt || got.Urgent != m.Urgent || got.Packed != m.Packed {
 			t.Fatalf("%+v, want %+v", got, m)
 		}
 	})

@@ -106,6 +106,9 @@ func (m *Message) fieldsText() string {
 	if m.Urgent {
 		s += " urgent"
 	}
+	if m.Packed {
+		s += " packed"
+	}
 	return s
 }
 

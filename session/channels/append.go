@@ -196,6 +196,7 @@ func (m *outgoing) header(lo, hi int) wire.Message {
 		Fragment: hi-lo != m.total,
 		Receipt:  m.receipt,
 		Urgent:   m.stream.channel.options.LowLatency && hi == m.total,
+		Packed:   m.packed(),
 		Seq:      m.number(),
 		Offset:   uint64(lo),
 		Total:    uint64(m.total),

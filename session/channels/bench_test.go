@@ -21,7 +21,7 @@ type cycle struct {
 }
 
 func newCycle(m Message, count int) *cycle {
-	a, b := newPair(Config{})
+	a, b := plainPair(Config{})
 	return &cycle{a: a, b: b, m: m, count: count, buf: make([]byte, 0, 1500), into: make([]byte, len(m.Data))}
 }
 
@@ -79,6 +79,13 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 				t.Errorf("%v, %d bytes: %v allocations, %v", mode, n, allocs, c.failed)
 			}
 		}
+		c := newCycle(Message{Mode: mode, Data: body(1, 64), Plain: true}, 100)
+		for range 100 {
+			c.run()
+		}
+		if allocs := testing.AllocsPerRun(100, c.run); allocs != 0 || c.failed != nil {
+			t.Errorf("%v, a hundred plain messages: %v allocations, %v", mode, allocs, c.failed)
+		}
 	}
 }
 
@@ -95,10 +102,14 @@ func benchmarkCycle(b *testing.B, m Message, count int) {
 }
 
 // Each of these is one message from Send to RecvInto and its acknowledgement.
-func BenchmarkSmallReliable(b *testing.B) { benchmarkCycle(b, Message{Data: body(1, 64)}, 64) }
+func BenchmarkSmallReliable(b *testing.B) {
+	benchmarkCycle(b, Message{Data: body(1, 64), Plain: true}, 64)
+}
+
+func BenchmarkSmallNamed(b *testing.B) { benchmarkCycle(b, Message{Data: body(1, 64)}, 64) }
 
 func BenchmarkSmallUnreliable(b *testing.B) {
-	benchmarkCycle(b, Message{Mode: wire.Unreliable, Data: body(1, 64)}, 64)
+	benchmarkCycle(b, Message{Mode: wire.Unreliable, Data: body(1, 64), Plain: true}, 64)
 }
 
 func BenchmarkLongReliable(b *testing.B) { benchmarkCycle(b, Message{Data: body(1, 64<<10)}, 4) }

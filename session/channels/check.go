@@ -19,7 +19,7 @@ func (s *Set) Check() error {
 }
 
 func (s *Set) checkSending() error {
-	var buffered, unsent, unfinished int
+	var buffered, unsent, unsentCount, unfinished int
 	inChannel := make(map[*channel]int)
 	for _, m := range s.ids.slots {
 		switch {
@@ -29,6 +29,7 @@ func (s *Set) checkSending() error {
 			inChannel[m.stream.channel] += m.cost()
 		case m.age.on != nil:
 			unsent += m.total
+			unsentCount += m.messages()
 		}
 	}
 	for _, ch := range s.channels {
@@ -54,6 +55,7 @@ func (s *Set) checkSending() error {
 	return equal(
 		"send buffer", s.buffered, buffered,
 		"unsent bytes", s.unsentBytes, unsent,
+		"unsent messages", s.unsentCount, unsentCount,
 		"unfinished messages", s.unfinished, unfinished,
 	)
 }
@@ -92,6 +94,9 @@ func (s *Set) checkReceiving() error {
 		unread += n.item.total
 	}
 	for _, ch := range s.channels {
+		if err := ch.checkUnread(); err != nil {
+			return fmt.Errorf("channel %d: %w", ch.id, err)
+		}
 		if ch.extended {
 			extended++
 		}
@@ -108,13 +113,27 @@ func (s *Set) checkReceiving() error {
 	return equal("unread bytes", s.unreadBytes, unread, "extended channels", s.extended, extended)
 }
 
+// checkUnread verifies that what can be taken is queued, and nothing else.
+func (ch *channel) checkUnread() error {
+	for u := ch.unread.head; u != nil; u = u.next {
+		if u.item.ready == 0 {
+			return fmt.Errorf("%v message %d is unread, and nothing of it is ready", u.item.mode, u.item.seq)
+		}
+	}
+	st := &ch.in[wire.Reliable]
+	if in := st.open[st.done.base]; in != nil && in.ready > 0 && in.unread.on == nil {
+		return fmt.Errorf("%d messages at the front are ready, and not unread", in.ready)
+	}
+	return nil
+}
+
 // held is what the peer's reliable messages take of the channel's credit, added
 // up from the messages themselves.
 func (ch *channel) held() uint64 {
 	var n uint64
 	for u := ch.unread.head; u != nil; u = u.next {
-		if reliable(u.item.mode) {
-			n += u.item.cost()
+		if in := u.item; reliable(in.mode) && ch.in[in.mode].open[in.seq] != in {
+			n += in.cost()
 		}
 	}
 	for i := range ch.in {
@@ -135,7 +154,7 @@ func (s *Set) checkBounds() error {
 	return within(
 		"channels opened", s.opened, s.cfg.MaxChannels,
 		"channels accepted", s.accepted, s.cfg.MaxChannels,
-		"unsent messages", s.unsent.n, unsentMessages,
+		"unsent messages", s.unsentCount, unsentMessages,
 		"unsent bytes", s.unsentBytes, unreliableQueueBytes,
 		"unread messages", s.unread.n, unreadMessages,
 		"unread bytes", s.unreadBytes, unreliableQueueBytes,

@@ -2,6 +2,7 @@ package channels
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,7 +85,7 @@ func TestCanceledLongMessagesGiveTheirReservationBack(t *testing.T) {
 func TestWindowGrowsForAFastReaderOfALongPath(t *testing.T) {
 	run := func(size int, between time.Duration) int {
 		a, b := newPair(Config{Window: 10_000, WindowMax: 100_000})
-		b.SetPath(100*ms, 0)
+		b.SetPath(100*ms, 0, 1200)
 		now := clock.Time(1)
 		for range 100 {
 			now = now.Add(between)
@@ -145,6 +146,12 @@ func TestPeerThatBreaksTheProtocolIsFound(t *testing.T) {
 	fragment := func(off, total uint64, data string) func(*Set) error {
 		return message(wire.Message{Fragment: true, Offset: off, Total: total, Data: []byte(data)})
 	}
+	pack := func(data string) func(*Set) error {
+		return message(wire.Message{Packed: true, Total: uint64(len(data)), Data: []byte(data)})
+	}
+	packFragment := func(off uint64, data string) func(*Set) error {
+		return message(wire.Message{Packed: true, Fragment: true, Offset: off, Total: 901, Data: []byte(data)})
+	}
 	skip := func(k wire.Skip) func(*Set) error {
 		return func(s *Set) error { return s.HandleSkip(1, &k) }
 	}
@@ -161,6 +168,13 @@ func TestPeerThatBreaksTheProtocolIsFound(t *testing.T) {
 		{"total changes", []func(*Set) error{fragment(0, 900, "ab"), fragment(2, 901, "cd")}, errTotal},
 		{"becomes whole and short", []func(*Set) error{fragment(0, 900, "ab"), whole(0, 2)}, errTotal},
 		{"other bytes", []func(*Set) error{fragment(0, 900, "abc"), fragment(1, 900, "bX")}, errOverlap},
+		{"pack without messages", []func(*Set) error{message(wire.Message{Packed: true})}, errPack},
+		{"message beyond its pack", []func(*Set) error{pack("\x02a")}, errPack},
+		{"length beyond its pack", []func(*Set) error{pack("\x01a\x40")}, errPack},
+		{"length that could be shorter", []func(*Set) error{pack("\x40\x01a")}, errPack},
+		{"message beyond its pack, late", []func(*Set) error{packFragment(0, "\x01a"), packFragment(2, "\x44\x00")}, errPack},
+		{"length beyond its pack, in two parts", []func(*Set) error{packFragment(0, "\x43\x82"+strings.Repeat("x", 898)), packFragment(900, "\x80")}, errPack},
+		{"becomes a pack", []func(*Set) error{fragment(0, 901, "\x01a"), packFragment(2, "\x01b")}, errPack},
 		{"slivers", []func(*Set) error{
 			fragment(10, 900, "a"), fragment(20, 900, "a"), fragment(30, 900, "a"),
 			fragment(40, 900, "a"), fragment(50, 900, "a"),

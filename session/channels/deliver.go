@@ -5,8 +5,15 @@ import (
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
-// deliver queues a complete message for the application.
+// deliver queues a complete message for the application, unless the front of it is
+// queued already.
 func (s *Set) deliver(in *incoming) {
+	if in.unread.on != nil {
+		return
+	}
+	if !in.packed {
+		in.ready = 1
+	}
 	ch := in.channel
 	if ch.unread.n == 0 && !ch.announced {
 		ch.announced = true
@@ -19,12 +26,20 @@ func (s *Set) deliver(in *incoming) {
 	}
 }
 
+// deliverFront queues what has come of an incomplete message that has its turn: if it
+// is a pack, the first of its messages may all be there.
+func (s *Set) deliverFront(st *inStream, in *incoming) {
+	if in.ready > 0 && (in.mode == wire.Unordered || in.seq == st.done.base) {
+		s.deliver(in)
+	}
+}
+
 // boundUnread drops the oldest unreliable messages until the rest is within
 // bounds: their sender is not held back by credit.
 func (s *Set) boundUnread() {
 	for s.unread.n > unreadMessages || s.unreadBytes > unreliableQueueBytes {
-		s.stats.DroppedUnread++
 		in := s.unread.first()
+		s.stats.DroppedUnread += uint64(in.ready)
 		s.dequeue(in)
 		s.pool.recycleIncoming(in)
 	}
@@ -44,8 +59,15 @@ func (s *Set) Recv(now clock.Time, ch uint16) (Received, bool) {
 	if in == nil {
 		return Received{}, false
 	}
-	r := Received{Channel: ch, Mode: in.mode, Data: in.detach()}
-	s.taken(now, in)
+	r := Received{Channel: ch, Mode: in.mode}
+	begin, end := in.next()
+	if in.packed {
+		r.Data = make([]byte, end.off-begin.off)
+		in.copyFrom(begin, r.Data)
+	} else {
+		r.Data = in.detach()
+	}
+	s.take(now, in, end)
 	return r, true
 }
 
@@ -57,12 +79,13 @@ func (s *Set) RecvInto(now clock.Time, ch uint16, buf []byte) (n int, mode wire.
 	if in == nil {
 		return 0, 0, false, nil
 	}
-	n, mode = in.total, in.mode
+	begin, end := in.next()
+	n, mode = end.off-begin.off, in.mode
 	if len(buf) < n {
 		return n, mode, false, ErrShortBuffer
 	}
-	in.copyTo(buf)
-	s.taken(now, in)
+	in.copyFrom(begin, buf[:n])
+	s.take(now, in, end)
 	return n, mode, true, nil
 }
 
@@ -74,11 +97,19 @@ func (s *Set) next(id uint16) *incoming {
 	return ch.unread.first()
 }
 
-// taken frees a message that the application has taken, and the credit that it
-// used.
-func (s *Set) taken(now clock.Time, in *incoming) {
-	s.dequeue(in)
+// take takes note that the application has what is ready of in up to a place. When
+// that is all of it, it is freed, and the credit that it used.
+func (s *Set) take(now clock.Time, in *incoming, end cursor) {
 	s.stats.MessagesReceived++
+	in.taken = end
+	in.ready--
+	if in.ready > 0 {
+		return
+	}
+	s.dequeue(in)
+	if end.off < in.total {
+		return // it comes back with the rest
+	}
 	ch := in.channel
 	if in.receipt {
 		s.queueRead(wire.Read{Channel: ch.id, Mode: in.mode, Seq: in.seq})

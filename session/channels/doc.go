@@ -24,6 +24,10 @@
 // messages leave in the order of Send; streams share their channel evenly;
 // channels share the session by priority, then by weight.
 //
+// Small messages of which nobody asks what became of them do not each cost a chunk, a
+// number and an acknowledgement: those that wait behind each other join into a pack,
+// which is one message to all of this package but Send and Recv. pack.go tells more.
+//
 // Reliable and unordered messages use up the credit of their channel: each
 // takes [MessageOverhead] from the moment it is numbered, and its bytes as they
 // are sent for the first time. Unreliable and sequenced ones use none; they live

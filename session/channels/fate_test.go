@@ -510,7 +510,7 @@ func TestUnreliableMessageMayWaitForRoom(t *testing.T) {
 func TestSendBufferFollowsTheCongestionWindow(t *testing.T) {
 	takes := func(window int) (n int) {
 		a, _ := newPair(Config{})
-		a.SetPath(20*ms, window)
+		a.SetPath(20*ms, window, 1200)
 		for {
 			if _, err := a.Send(1, &Message{Data: make([]byte, 1<<10)}); err != nil {
 				return n >> 10

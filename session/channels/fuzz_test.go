@@ -80,7 +80,7 @@ func checkSegments(t *testing.T, in *incoming, want []byte, arrived []bool) {
 		t.Fatalf("%d bytes in segments, %d counted, %d arrived", have, in.have, n)
 	}
 	if whole := make([]byte, len(want)); in.complete() {
-		if in.copyTo(whole); !bytes.Equal(whole, want) {
+		if in.copyFrom(cursor{}, whole); !bytes.Equal(whole, want) {
 			t.Fatal("the whole differs")
 		}
 	}
@@ -98,7 +98,7 @@ func FuzzChunks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte) {
 		s := New(Config{MaxMessage: 3000, Window: 2000, WindowMax: 4000, MaxChannels: 3, SendBuffer: 5000})
 		s.SetPeer(3000, 2000)
-		s.SetPath(10*ms, 0)
+		s.SetPath(10*ms, 0, 1200)
 		app := application{set: s}
 		var c wire.Chunk
 		for len(script) > 0 && app.now < 500 {
@@ -139,7 +139,7 @@ func (a *application) act(op byte) {
 	arg := uint64(op >> 3 & 15)
 	switch op & 7 {
 	case 0, 1:
-		m := Message{Channel: uint16(arg & 1), Mode: wire.Mode(arg >> 1 & 3), Data: body(1, int(arg)*200), Key: arg >> 3, Receipt: true}
+		m := Message{Channel: uint16(arg & 1), Mode: wire.Mode(arg >> 1 & 3), Data: body(1, int(arg)*200), Key: arg >> 3, Receipt: op&1 == 0, Plain: true}
 		if id, err := a.set.Send(a.now, &m); err == nil {
 			a.ids = append(a.ids, id)
 		}

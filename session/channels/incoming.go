@@ -17,6 +17,10 @@ type incoming struct {
 	have    int // bytes of it that have arrived
 	receipt bool
 	skipped bool      // the sender gave it up
+	packed  bool      // it is several messages: see pack.go
+	scanned cursor    // if so: behind those that have wholly arrived
+	taken   cursor    // behind those that the application has taken
+	ready   int       // how many messages it can take
 	segs    []segment // ascending, not overlapping; memory follows what has arrived, never total
 
 	unread node[incoming] // in channel.unread
@@ -129,13 +133,6 @@ func (in *incoming) roomAfter(i, n int) int {
 	return max(n, min(2*len(in.segs[i].data), bufferMax, end-in.segs[i].end()))
 }
 
-// copyTo copies a complete message into b, which has room for it.
-func (in *incoming) copyTo(b []byte) {
-	for i := range in.segs {
-		copy(b[in.segs[i].off:], in.segs[i].data)
-	}
-}
-
 // detach returns the bytes of a complete message for the application to keep.
 func (in *incoming) detach() []byte {
 	if len(in.segs) == 1 {
@@ -144,6 +141,6 @@ func (in *incoming) detach() []byte {
 		return data[:len(data):len(data)]
 	}
 	b := make([]byte, in.total)
-	in.copyTo(b)
+	in.copyFrom(cursor{}, b)
 	return b
 }

@@ -21,6 +21,13 @@ func (l *list[T]) first() *T {
 	return l.head.item
 }
 
+func (l *list[T]) last() *T {
+	if l.tail == nil {
+		return nil
+	}
+	return l.tail.item
+}
+
 func (l *list[T]) pushBack(n *node[T]) { l.insertBefore(n, nil) }
 
 // insertBefore puts n before at, or last if at is nil.

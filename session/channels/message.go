@@ -16,8 +16,12 @@ type Message struct {
 	Key      uint64     // not 0: replaces a queued message of the channel that has the same key
 	Deadline clock.Time // 0 is none: after it the message is dropped wherever it is
 	Receipt  bool       // report Stored and Read, not failures alone
+	Plain    bool       // unless it has a key, deadline or receipt: it needs no name, and nothing is reported of it
 	Wait     bool       // if unreliable: rather meet ErrWouldBlock than push out the oldest in the queue
 }
+
+// nameless reports whether nobody will ask what became of the message.
+func (m *Message) nameless() bool { return m.Plain && m.Key == 0 && m.Deadline == 0 && !m.Receipt }
 
 // A Received message is handed to the application once.
 type Received struct {
@@ -26,7 +30,8 @@ type Received struct {
 	Data    []byte // belongs to the receiver of it
 }
 
-// A MessageID names a message among those its session sent. It is never 0.
+// A MessageID names a message among those its session sent. It is 0 for those that
+// need no name.
 type MessageID uint64
 
 // A Fate is how far a message has come.
@@ -83,6 +88,7 @@ var (
 	errLength        = errors.New("message longer than accepted")
 	errTotal         = errors.New("fragments disagree on the length of a message")
 	errOverlap       = errors.New("fragments disagree on the bytes of a message")
+	errPack          = errors.New("messages that do not fit their pack")
 	errFragments     = errors.New("message cut into too many fragments")
 	errSkip          = errors.New("impossible skip")
 	errRead          = errors.New("read receipt for a message that was not sent")

@@ -19,6 +19,7 @@ type outgoing struct {
 	deadline clock.Time
 	due      int // place in Set.due, -1 if it has no deadline to wait for
 	receipt  bool
+	parts    int // how many messages it is, of which nothing is reported; 0 if it is one with a name
 
 	started bool // it has a number
 	skipped bool // withdrawn after it started: only its SKIP matters

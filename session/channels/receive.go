@@ -52,6 +52,7 @@ func (s *Set) handleReliable(now clock.Time, ch *channel, m *wire.Message) error
 		return err
 	}
 	if in.have < in.total {
+		s.deliverFront(st, in)
 		s.updateCredit(now, ch)
 		return nil
 	}
@@ -92,7 +93,7 @@ func (ch *channel) reach(st *inStream, seq uint64) error {
 // begin returns a record for a message of which a first chunk has arrived.
 func (s *Set) begin(ch *channel, m *wire.Message) *incoming {
 	in := s.pool.newIncoming()
-	in.channel, in.mode, in.seq, in.total = ch, m.Mode, m.Seq, int(m.Total)
+	in.channel, in.mode, in.seq, in.total, in.packed = ch, m.Mode, m.Seq, int(m.Total), m.Packed
 	return in
 }
 
@@ -113,6 +114,9 @@ func (s *Set) grow(in *incoming, m *wire.Message) error {
 	if err != nil {
 		return err
 	}
+	if m.Packed != in.packed {
+		return errPack
+	}
 	if fresh < len(m.Data) {
 		s.stats.Duplicates++
 	}
@@ -122,7 +126,10 @@ func (s *Set) grow(in *incoming, m *wire.Message) error {
 		}
 	}
 	in.receipt = in.receipt || m.Receipt
-	return in.insert(s.pool, int(m.Offset), m.Data)
+	if err := in.insert(s.pool, int(m.Offset), m.Data); err != nil || !in.packed {
+		return err
+	}
+	return in.unpack()
 }
 
 // finish moves a complete message on: to the application, or to where it waits
@@ -143,7 +150,11 @@ func (s *Set) finish(ch *channel, st *inStream, in *incoming) {
 func (s *Set) advance(ch *channel, st *inStream) {
 	for {
 		in := st.open[st.done.base]
-		if in == nil || !in.complete() && !in.skipped {
+		if in == nil {
+			return
+		}
+		if !in.complete() && !in.skipped {
+			s.deliverFront(st, in)
 			return
 		}
 		delete(st.open, in.seq)
@@ -204,6 +215,7 @@ func (s *Set) skip(st *inStream, in *incoming, sent int) error {
 		st.last = nil
 	}
 	in.skipped = true
+	s.dequeue(in)
 	s.stats.MessagesSkipped++
 	s.freeSegments(in)
 	if in.mode == wire.Reliable {
@@ -221,7 +233,7 @@ func (s *Set) freeSegments(in *incoming) {
 	for i := range in.segs {
 		s.pool.recycle(in.segs[i].data)
 	}
-	in.segs, in.have = nil, 0
+	in.segs, in.have, in.ready = nil, 0, 0
 }
 
 // handleUnreliable takes a message, or a fragment, that is not sent again.

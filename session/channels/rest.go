@@ -76,6 +76,7 @@ func (s *Set) describe(w *scribe) {
 	number(w, &s.initialCredit)
 	number(w, &s.ids.serial)
 	number(w, &s.rtt)
+	number(w, &s.frame)
 	s.sending = true
 	st := &s.stats
 	for _, n := range [...]*uint64{

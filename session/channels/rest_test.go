@@ -100,8 +100,8 @@ func TestSetsRestBetweenMessages(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		a, b := newPair(Config{MaxMessage: 1 << 20, Pool: NewPool()})
 		sides := [2]*Set{a, b}
-		sides[0].SetPath(30*time.Millisecond, 300_000)
-		sides[1].SetPath(70*time.Millisecond, 0)
+		sides[0].SetPath(30*time.Millisecond, 300_000, 1200)
+		sides[1].SetPath(70*time.Millisecond, 0, 1200)
 		sent, got := 0, 0
 		for round := range 40 {
 			now := clock.Time(round+1) * clock.Time(time.Second)

@@ -92,7 +92,7 @@ func runScript(seed uint64) error {
 	}
 	a, b := newPair(cfg)
 	for i, set := range []*Set{a, b} {
-		set.SetPath(20*ms, 0)
+		set.SetPath(20*ms, 0, 1200)
 		s.ends[i] = &end{
 			set: set, sent: map[uint32]*sentMessage{}, byID: map[MessageID]*sentMessage{},
 			lastRead: map[uint16]uint32{}, lastSeq: map[uint16]uint32{}, deaf: map[uint16]bool{},
@@ -188,13 +188,17 @@ func (s *script) send(e *end) {
 	if s.rng.IntN(4) == 0 {
 		req.Key = uint64(1 + s.rng.IntN(3))
 	}
+	req.Plain = s.rng.IntN(2) == 0
 	id, err := e.set.Send(s.now, &req)
 	if err != nil {
 		return
 	}
 	m.id, m.key = id, req.Key
-	e.sent[m.name], e.byID[id] = m, m
-	e.order = append(e.order, id)
+	e.sent[m.name] = m
+	if id != 0 {
+		e.byID[id] = m
+		e.order = append(e.order, id)
+	}
 }
 
 // transmit puts up to a few frames on the wire, as congestion control would.

@@ -5,7 +5,7 @@ import (
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
-// Send queues a message and returns its name. Reliable and unordered messages
+// Send queues a message and returns its name, 0 if it needs none. Reliable and unordered messages
 // meet ErrWouldBlock while the send buffer is full. Unreliable and sequenced
 // ones do not: when too many are queued, the oldest of the session gives way
 // with the fate Lost; but an unreliable one may ask to Wait instead.
@@ -45,8 +45,13 @@ func (s *Set) Send(now clock.Time, m *Message) (MessageID, error) {
 		s.backlogged = true
 		return 0, ErrWouldBlock
 	}
+	s.stats.MessagesSent++
+	if m.nameless() && s.join(st, m) {
+		s.boundUnsent()
+		s.schedule(ch)
+		return 0, nil
+	}
 	o := s.newOutgoing(st, m)
-	id := o.id
 	s.enqueue(o, old)
 	if old != nil {
 		s.withdraw(old, Superseded)
@@ -54,6 +59,7 @@ func (s *Set) Send(now clock.Time, m *Message) (MessageID, error) {
 	if m.Key != 0 {
 		st.setKey(o)
 	}
+	id := o.name()
 	s.boundUnsent()
 	s.schedule(ch)
 	return id, nil
@@ -108,11 +114,13 @@ func (s *Set) newOutgoing(st *outStream, m *Message) *outgoing {
 	o.data = append(s.pool.buffer(len(m.Data)), m.Data...)
 	o.total = len(m.Data)
 	o.key, o.deadline, o.receipt = m.Key, m.Deadline, m.Receipt
+	if m.nameless() {
+		o.parts = 1
+	}
 	s.ids.add(o)
 	if o.deadline != 0 {
 		s.due.push(o)
 	}
-	s.stats.MessagesSent++
 	return o
 }
 
@@ -132,12 +140,13 @@ func (s *Set) enqueue(m, old *outgoing) {
 		return
 	}
 	s.unsent.pushBack(&m.age)
+	s.unsentCount++
 	s.unsentBytes += m.total
 }
 
 // unsentFull reports whether another unreliable message may push out the oldest.
 func (s *Set) unsentFull() bool {
-	return s.unsent.n >= unsentMessages || s.unsentBytes >= unreliableQueueBytes
+	return s.unsentCount >= unsentMessages || s.unsentBytes >= unreliableQueueBytes
 }
 
 // NoWait lets the senders go on that wait for room among unreliable messages: the
@@ -151,9 +160,9 @@ func (s *Set) NoWait() {
 // boundUnsent drops the oldest unreliable messages until the rest is within
 // bounds.
 func (s *Set) boundUnsent() {
-	for s.unsent.n > unsentMessages || s.unsentBytes > unreliableQueueBytes {
+	for s.unsentCount > unsentMessages || s.unsentBytes > unreliableQueueBytes {
 		m := s.unsent.first()
-		s.stats.DroppedUnsent++
+		s.stats.DroppedUnsent += uint64(m.messages())
 		ch := m.stream.channel
 		s.withdraw(m, Lost)
 		s.schedule(ch)
@@ -198,7 +207,7 @@ func (s *Set) HandleTimeout(now clock.Time) {
 // reliable one, a SKIP tells it not to wait for the rest. The caller schedules
 // the channel afterwards.
 func (s *Set) withdraw(m *outgoing, f Fate) {
-	s.report(m.id, f)
+	s.report(m.name(), f)
 	s.settle(m)
 	if !m.started || !reliable(m.stream.mode) {
 		s.retire(m)
@@ -237,8 +246,9 @@ func (s *Set) settle(m *outgoing) {
 func (s *Set) leaveUnsent(m *outgoing) {
 	if m.age.on != nil {
 		m.age.remove()
+		s.unsentCount -= m.messages()
 		s.unsentBytes -= m.total
-		if s.unsent.n <= unsentMessages/2 && s.unsentBytes <= unreliableQueueBytes/2 {
+		if s.unsentCount <= unsentMessages/2 && s.unsentBytes <= unreliableQueueBytes/2 {
 			s.NoWait()
 		}
 	}
@@ -273,4 +283,9 @@ func (s *Set) retire(m *outgoing) {
 	s.pool.recycleOutgoing(m)
 }
 
-func (s *Set) report(id MessageID, f Fate) { s.outcomes.Push(outcome{id, f}) }
+// report tells what became of a message, unless it has no name.
+func (s *Set) report(id MessageID, f Fate) {
+	if id != 0 {
+		s.outcomes.Push(outcome{id, f})
+	}
+}

@@ -20,6 +20,7 @@ type Set struct {
 	opened   int        // channels that we have sent on
 	accepted int        // channels that the peer has sent on
 	rtt      time.Duration
+	frame    int // the longest message chunk that a datagram surely has room for
 	stats    Stats
 
 	// What we send.
@@ -32,6 +33,7 @@ type Set struct {
 	unfinished     int                   // reliable messages, and SKIPs, that the peer has not acknowledged
 	crowded        bool                  // Send has refused a message because there are too many
 	unsent         list[outgoing]        // unreliable messages not wholly sent, oldest first
+	unsentCount    int                   // of these, with those in packs
 	unsentBytes    int                   // of these
 	backlogged     bool                  // Send has refused an unreliable message that asked to wait
 	due            heap[*outgoing]       // by deadline
@@ -68,7 +70,7 @@ func New(cfg Config) *Set {
 	cfg = cfg.withDefaults()
 	s := cfg.Pool.newSet()
 	s.cfg, s.pool, s.lengthMax, s.sendBuffer = cfg, cfg.Pool, cfg.MaxMessage, cfg.SendBuffer
-	s.SetPath(0, 0)
+	s.SetPath(0, 0, 0)
 	return s
 }
 
@@ -120,10 +122,11 @@ func (s *Set) Configure(ch uint16, o Options) {
 // it sends: what SetPeer gets on the other side.
 func (s *Set) Window() int { return s.cfg.Window }
 
-// SetPath tells the smoothed round-trip time of the path and its congestion window
-// in bytes, which the credit granted and the send buffers follow.
-func (s *Set) SetPath(rtt time.Duration, window int) {
-	s.rtt = rtt
+// SetPath tells the smoothed round-trip time of the path, its congestion window and
+// the size of its datagrams in bytes, which the credit granted, the send buffers and
+// the packing of unreliable messages follow.
+func (s *Set) SetPath(rtt time.Duration, window, datagram int) {
+	s.rtt, s.frame = rtt, max(datagram-frameOverhead, 0)
 	if s.cfg.SendBuffer == 0 {
 		s.sendBuffer = min(max(2*window, SendBufferMin), SendBufferMax)
 	}
@@ -171,7 +174,7 @@ func (s *Set) NextOutcome() (MessageID, Fate, bool) {
 func (s *Set) Abort() {
 	s.sending = false
 	for _, m := range s.ids.inOrder() {
-		s.report(m.id, Unknown)
+		s.report(m.name(), Unknown)
 		s.settle(m)
 		s.retire(m)
 	}
