@@ -115,23 +115,19 @@ func (ch *Channel) RecvInto(ctx context.Context, buf []byte) (int, error) {
 	c, s := ch.conn, ch.conn.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.node.now()
-	s.loan.back(now)
-	for ; ; now = s.node.now() {
+	for now := s.back(); ; {
 		if c.closing {
 			return 0, ErrClosed
 		}
 		n, _, ok, err := c.sess.RecvInto(now, ch.id, buf)
-		s.drainIfPending(now)
+		s.took(ok)
 		switch {
 		case ok || err != nil:
-			s.loan.ended = now
 			return n, err
 		case c.err != nil:
 			return 0, c.err
 		}
-		c.flush(now)
-		if err := s.wait(ctx, &ch.readers); err != nil {
+		if now, err = c.await(ctx, &ch.readers); err != nil {
 			return 0, err
 		}
 	}

@@ -142,10 +142,8 @@ func (c *Conn) SendMessage(ctx context.Context, m Message) error {
 // TrySend sends a message, or returns ErrWouldBlock if the send buffer is full. One
 // that is Unreliable or Sequenced rather pushes out the oldest of its kind.
 func (c *Conn) TrySend(m Message) error {
-	s := c.shard
-	now := s.node.now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	now := c.begin()
+	defer c.shard.mu.Unlock()
 	if err := c.ended(); err != nil {
 		return err
 	}
@@ -162,9 +160,7 @@ func (c *Conn) SendReceipt(ctx context.Context, m Message) (*Receipt, error) {
 }
 
 func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
-	s := c.shard
-	now := s.node.now() // before the shard may have to be waited for: see Conn.sent
-	s.mu.Lock()
+	s, now := c.shard, c.begin()
 	defer s.mu.Unlock()
 	for {
 		if err := c.ended(); err != nil {
@@ -176,7 +172,7 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 		if err := s.wait(ctx, &c.writers); err != nil {
 			return err
 		}
-		now = s.node.now()
+		now, c.burst.blind = s.node.now(), false
 	}
 }
 
@@ -195,10 +191,11 @@ func (c *Conn) sendNow(now session.Time, m *Message, r *Receipt, wait bool) erro
 		Key:      m.Key,
 		Deadline: s.node.coreTime(now, m.Deadline),
 		Receipt:  r != nil,
+		Plain:    r == nil,
 		Wait:     wait,
 	})
 	if err != nil {
-		s.drain(now)
+		s.drain(s.node.now())
 		return err
 	}
 	if r != nil {
@@ -231,26 +228,38 @@ func (c *Conn) receive(ctx context.Context, readers *waitList, take func(session
 	s := c.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.node.now()
-	s.loan.back(now)
-	for ; ; now = s.node.now() {
+	for now := s.back(); ; {
 		if c.closing {
 			return Message{}, ErrClosed
 		}
 		r, ok := take(now)
-		s.drainIfPending(now)
+		s.took(ok)
 		switch {
 		case ok:
-			s.loan.ended = now
 			return Message{Channel: r.Channel, Mode: r.Mode, Data: r.Data}, nil
 		case c.err != nil:
 			return Message{}, c.err
 		}
-		c.flush(now)
-		if err := s.wait(ctx, readers); err != nil {
+		var err error
+		if now, err = c.await(ctx, readers); err != nil {
 			return Message{}, err
 		}
 	}
+}
+
+// await waits for a message to take, and returns when it ceases to.
+func (c *Conn) await(ctx context.Context, readers *waitList) (now session.Time, err error) {
+	s := c.shard
+	if now = s.loan.seenAt; s.loan.unseen > 0 {
+		now = s.look()
+	}
+	c.flush(now)
+	if err = s.wait(ctx, readers); err != nil {
+		return 0, err
+	}
+	now = s.node.now()
+	s.loan.seenAt = now
+	return now, nil
 }
 
 // take returns the next message for Recv.

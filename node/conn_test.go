@@ -253,6 +253,48 @@ func TestLoneMessageLeavesAtOnceAndABurstSharesDatagrams(t *testing.T) {
 	})
 }
 
+// However long a burst is, its last message waits 20 us for another one at most, as all of
+// it happens at one moment. So does the first after a pause in which the system may have
+// taken the processor away from a long burst. What comes alone later waits for nothing.
+func TestBurstEndsInTime(t *testing.T) {
+	const delay, hold = time.Millisecond, 20 * time.Microsecond
+	bubble(t, func(t *testing.T, net *nodetest.Net) {
+		p := newPair(t, net, wiretest.Link{Delay: delay}, node.Config{})
+		for count := range 100 {
+			time.Sleep(time.Second) // virtual: the burst before is forgotten
+			begun, last := time.Now(), time.Duration(0)
+			for i := range count + 1 {
+				send(t, p.ab, number(i))
+			}
+			for i := range count + 1 {
+				want(t, p.ba, number(i))
+				last = time.Since(begun)
+			}
+			if last < delay || last > delay+hold {
+				t.Fatalf("the last of %d messages was there after %v, want %v and up to %v more", count+1, last, delay, hold)
+			}
+		}
+		for _, pause := range []time.Duration{50 * time.Microsecond, 100 * time.Microsecond, time.Millisecond} {
+			time.Sleep(time.Second)
+			for i := range 100 {
+				send(t, p.ab, number(i))
+			}
+			time.Sleep(pause)
+			before, begun := p.ab.Stats().Sent, time.Now()
+			send(t, p.ab, number(100))
+			if atOnce := p.ab.Stats().Sent > before; atOnce != (pause == time.Millisecond) {
+				t.Errorf("after a pause of %v the message left at once is %v", pause, atOnce)
+			}
+			for i := range 101 {
+				want(t, p.ba, number(i))
+			}
+			if took := time.Since(begun); took > delay+hold {
+				t.Errorf("after a pause of %v it took %v", pause, took)
+			}
+		}
+	})
+}
+
 // Who waits for the peer lets go what a burst of its own holds back: the peer may wait
 // for that. Here both ends do, so that a round trip takes as long as on the wire.
 func TestReplyAfterABurstIsNotHeldBack(t *testing.T) {

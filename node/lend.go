@@ -23,6 +23,7 @@ const (
 	lendQuick = 100 * time.Microsecond // which is within this
 	lendDoubt = lendAfter / 4          // of them, that one takes back at which it was not
 	lendMax   = 5 * time.Millisecond
+	lendLook  = 8 // messages for which the time is looked at once, while the application is quick
 )
 
 // A loan is the socket that one of a shard's readers has lent, and the account of
@@ -38,7 +39,8 @@ type loan struct {
 	unfollow func() bool
 
 	waiting int          // callers in shard.wait that are not woken
-	ended   session.Time // when a caller last had a message
+	seenAt  session.Time // when the time was last looked at, as a caller had a message
+	unseen  int32        // messages since, with that one
 	quick   atomic.Int32 // times in a row that it was back at once, up to lendAfter
 	left    session.Time // when the last holder went on
 	guard   *time.Timer
@@ -64,15 +66,29 @@ func (s *shard) lend(sock socket) {
 	<-resume
 }
 
-// back takes note that the application is back for another message.
-func (o *loan) back(now session.Time) {
-	quick := o.quick.Load()
-	switch {
-	case o.waiting > 0 || now.Sub(o.ended) >= lendQuick:
-		o.quick.Store(max(quick-lendDoubt, 0)) // it may have been the system that was busy
-	case quick < lendAfter:
-		o.quick.Store(quick + 1)
+// back returns the time as the application is back for another message. If it has been
+// quick it need not be looked at: that takes as long as to take a message.
+func (s *shard) back() session.Time {
+	o := &s.loan
+	if 0 < o.unseen && o.unseen < lendLook && o.quick.Load() == lendAfter {
+		return o.seenAt
 	}
+	return s.look()
+}
+
+// look returns the time, and judges how quick the application was with the messages
+// since that was last done.
+func (s *shard) look() session.Time {
+	o, now := &s.loan, s.node.now()
+	quick := o.quick.Load()
+	if o.waiting > 0 || now.Sub(o.seenAt) >= lendQuick*time.Duration(o.unseen) {
+		quick = max(quick-lendDoubt, 0) // it may have been the system that was busy
+	} else {
+		quick = min(quick+o.unseen, lendAfter)
+	}
+	o.quick.Store(quick)
+	o.seenAt, o.unseen = now, 0
+	return now
 }
 
 // woken takes note that w need not wait any more.

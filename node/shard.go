@@ -110,72 +110,14 @@ func (s *shard) drain(now session.Time) {
 	s.dispatch.flush()
 }
 
-// drainIfPending drains after a change that seldom makes anything due.
-func (s *shard) drainIfPending(now session.Time) {
+// took drains after the application has asked for a message, which seldom makes
+// anything due, and takes note that it had one.
+func (s *shard) took(one bool) {
 	if s.core.Pending() {
-		s.drain(now)
+		s.drain(s.node.now())
 	}
-}
-
-// A burst of messages shares datagrams, and system calls: a message that is sent
-// less than burstGap after the one before on the same session waits for others,
-// until there are burstMax bytes, or for a part of the time for which the burst has
-// gone on. One that comes alone leaves at once, in the goroutine of its sender, and so
-// does a short one of a low-latency channel.
-const (
-	burstGap   = 10 * time.Microsecond
-	burstRun   = 3 // messages in a row that may be chance
-	burstMax   = 60 << 10
-	burstShare = 4 // of the time so far, within burstWait
-	burstWait  = 20 * time.Microsecond
-	burstLong  = 400 * time.Microsecond
-)
-
-// A burst is what a session's application sends without a pause.
-type burst struct {
-	began  session.Time
-	sentAt session.Time // the last message: when its sender went on
-	run    int          // messages so far
-	bytes  int          // held back
-	end    session.Time // until when, at the latest
-}
-
-// sent drains after n bytes of message were given to the core, or leaves that to
-// a later message of the burst, or to the timer if none comes. now is when the
-// application called: the shard may have been busy since.
-func (c *Conn) sent(now session.Time, n int) {
-	s, b := c.shard, &c.burst
-	if c.sess.Urgent() {
-		s.drain(now)
-		return
-	}
-	follows := now.Sub(b.sentAt) < burstGap
-	if !follows {
-		b.began, b.bytes, b.run = now, 0, 0
-	}
-	b.run++
-	if b.bytes == 0 {
-		b.end = now.Add(min(max(now.Sub(b.began)/burstShare, burstWait), burstLong))
-	}
-	b.sentAt = now
-	if b.bytes += n; b.run > burstRun && b.bytes < burstMax && now < b.end {
-		c.sess.Hold(b.end)
-		s.armAt(now, b.end)
-		return
-	}
-	b.bytes = 0
-	c.sess.Hold(0)
-	s.drain(now)
-	b.sentAt = s.node.now()
-}
-
-// flush lets go what a burst holds back: its sender waits for the peer now, which
-// may wait for that.
-func (c *Conn) flush(now session.Time) {
-	if c.burst.bytes > 0 {
-		c.burst.bytes = 0
-		c.sess.Hold(0)
-		c.shard.drain(now)
+	if one {
+		s.loan.unseen++
 	}
 }
 

@@ -1,0 +1,113 @@
+package node
+
+import (
+	"time"
+
+	"github.com/seed-67dce94e/holdfast/session"
+)
+
+// A burst of messages shares datagrams, and system calls: a message that is sent
+// less than burstGap after the one before on the same session waits for others,
+// until there are burstMax bytes, or for a part of the time for which the burst has
+// gone on. One that comes alone leaves at once, in the goroutine of its sender, and so
+// does a short one of a low-latency channel.
+const (
+	burstGap   = 10 * time.Microsecond
+	burstRun   = 3 // messages in a row that may be chance
+	burstMax   = 60 << 10
+	burstShare = 4 // of the time so far, within burstWait
+	burstWait  = 20 * time.Microsecond
+	burstLong  = 400 * time.Microsecond
+	burstLook  = 8 // messages for which the time is looked at once
+	// A burst of steadyRun messages goes on after a pause of up to steadyPause: the
+	// system has given the processor to others.
+	steadyRun   = 64
+	steadyPause = 200 * time.Microsecond
+)
+
+// A burst is what a session's application sends without a pause.
+type burst struct {
+	began  session.Time
+	seenAt session.Time // when the time was last looked at, as a message was sent
+	unseen int          // messages since, with that one
+	blind  bool         // the present message is sent without looking
+	run    int          // messages so far
+	bytes  int          // held back
+	end    session.Time // until when, at the latest
+}
+
+// begin locks the shard for a message and returns when the application called, or,
+// within a burst, when it last did: to look at the time takes as long as to send a
+// message. The shard's timer is set meanwhile, whatever the sender does.
+func (c *Conn) begin() session.Time {
+	s, b := c.shard, &c.burst
+	if !s.mu.TryLock() {
+		now := s.node.now() // the shard may be busy for a while
+		s.mu.Lock()
+		b.blind = false
+		return now
+	}
+	b.blind = b.bytes > 0 && b.unseen < burstLook && s.armed <= b.end
+	if b.blind {
+		return b.seenAt
+	}
+	return s.node.now()
+}
+
+// sent drains after n bytes of message were given to the core, or leaves that to
+// a later message of the burst, or to the timer if none comes.
+func (c *Conn) sent(now session.Time, n int) {
+	s, b := c.shard, &c.burst
+	if c.sess.Urgent() {
+		s.drain(s.node.now())
+		return
+	}
+	if !b.blind {
+		b.see(now)
+	}
+	b.unseen++
+	b.run++
+	b.bytes += n
+	if b.run > burstRun && b.bytes < burstMax && (b.blind || now < b.end) {
+		c.sess.Hold(b.end)
+		s.armAt(now, b.end)
+		return
+	}
+	if b.blind {
+		now = s.node.now()
+	}
+	c.letGo(now)
+	b.seenAt, b.unseen = s.node.now(), 1
+}
+
+// see takes note of when a message was sent.
+func (b *burst) see(now session.Time) {
+	pause := now.Sub(b.seenAt)
+	switch {
+	case pause < burstGap*time.Duration(b.unseen):
+	case b.run >= steadyRun && pause < steadyPause:
+		b.began = now.Add(-b.seenAt.Sub(b.began) / 2)
+	default:
+		b.began, b.bytes, b.run = now, 0, 0
+	}
+	b.seenAt, b.unseen = now, 0
+	if b.bytes == 0 || now >= b.end { // the timer has let go what was held back
+		b.bytes = 0
+		b.end = now.Add(min(max(now.Sub(b.began)/burstShare, burstWait), burstLong))
+	}
+}
+
+// letGo sends what is held back.
+func (c *Conn) letGo(now session.Time) {
+	c.burst.bytes = 0
+	c.sess.Hold(0)
+	c.shard.drain(now)
+}
+
+// flush lets go what a burst holds back: its sender waits for the peer now, which
+// may wait for that.
+func (c *Conn) flush(now session.Time) {
+	if c.burst.bytes > 0 {
+		c.letGo(now)
+	}
+}
