@@ -47,11 +47,17 @@ func (c *Conn) begin() session.Time {
 		b.blind = false
 		return now
 	}
-	b.blind = b.bytes > 0 && b.unseen < burstLook && s.armed <= b.end
-	if b.blind {
-		return b.seenAt
+	if b.bytes == 0 || b.unseen >= burstLook || s.armed > b.end {
+		return c.look()
 	}
-	return s.node.now()
+	b.blind = true
+	return b.seenAt
+}
+
+// look returns the time, for a message to be sent at.
+func (c *Conn) look() session.Time {
+	c.burst.blind = false
+	return c.shard.node.now()
 }
 
 // sent drains after n bytes of message were given to the core, or leaves that to

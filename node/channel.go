@@ -79,13 +79,13 @@ func (ch *Channel) delivery() Delivery { return Delivery(ch.mode.Load()) }
 // Send sends data in the channel's mode, blocking while the send buffer is full.
 // Its errors are those of [Conn.SendMessage].
 func (ch *Channel) Send(ctx context.Context, data []byte) error {
-	return ch.conn.SendMessage(ctx, Message{Channel: ch.id, Mode: ch.delivery(), Data: data})
+	return ch.conn.send(ctx, &Message{Channel: ch.id, Mode: ch.delivery(), Data: data}, nil)
 }
 
 // SendMessage sends m on the channel, whatever m.Channel and m.Mode say.
 func (ch *Channel) SendMessage(ctx context.Context, m Message) error {
 	m.Channel, m.Mode = ch.id, ch.delivery()
-	return ch.conn.SendMessage(ctx, m)
+	return ch.conn.send(ctx, &m, nil)
 }
 
 // TrySend sends data, or returns ErrWouldBlock if the send buffer is full.

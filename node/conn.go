@@ -127,7 +127,7 @@ func (c *Conn) Stats() Stats {
 // send buffer is full; that it returns does not mean that the peer has the
 // message: see SendReceipt.
 func (c *Conn) Send(ctx context.Context, data []byte) error {
-	return c.SendMessage(ctx, Message{Data: data})
+	return c.send(ctx, &Message{Data: data}, nil)
 }
 
 // SendMessage sends a message, blocking while the send buffer is full. One that is
@@ -147,7 +147,11 @@ func (c *Conn) TrySend(m Message) error {
 	if err := c.ended(); err != nil {
 		return err
 	}
-	return c.sendNow(now, &m, nil, false)
+	err := c.sendNow(now, &m, nil, false)
+	if err != nil {
+		c.makeRoom()
+	}
+	return err
 }
 
 // SendReceipt sends a message and returns a receipt that tells what becomes of it.
@@ -166,16 +170,32 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 		if err := c.ended(); err != nil {
 			return err
 		}
-		if err := c.sendNow(now, m, r, true); err != ErrWouldBlock {
+		err := c.sendNow(now, m, r, true)
+		if err == nil {
+			return nil
+		}
+		room := c.makeRoom()
+		if err != ErrWouldBlock {
 			return err
 		}
-		if err := s.wait(ctx, &c.writers); err != nil {
-			return err
+		if !room {
+			if err = s.wait(ctx, &c.writers); err != nil {
+				return err
+			}
 		}
-		now, c.burst.blind = s.node.now(), false
+		now = c.look()
 	}
 }
 
+// makeRoom sends what is held back after a message was refused, and reports whether that,
+// or what else was due, has let senders go on.
+func (c *Conn) makeRoom() bool {
+	before := c.writers.wakes
+	c.letGo(c.shard.node.now())
+	return c.writers.wakes != before
+}
+
+// sendNow gives a message to the core. If it is refused the caller drains.
 func (c *Conn) sendNow(now session.Time, m *Message, r *Receipt, wait bool) error {
 	if m.Channel == wire.ChannelNode {
 		return ErrChannel
@@ -195,7 +215,6 @@ func (c *Conn) sendNow(now session.Time, m *Message, r *Receipt, wait bool) erro
 		Wait:     wait,
 	})
 	if err != nil {
-		s.drain(s.node.now())
 		return err
 	}
 	if r != nil {

@@ -253,6 +253,37 @@ func TestLoneMessageLeavesAtOnceAndABurstSharesDatagrams(t *testing.T) {
 	})
 }
 
+// A sender of unreliable messages that are too many at a time waits until some have left,
+// which may be at once: what its own burst holds back.
+func TestFloodOfUnreliableMessagesLosesNone(t *testing.T) {
+	const count = 5000
+	bubble(t, func(t *testing.T, net *nodetest.Net) {
+		p := newPair(t, net, wiretest.Link{Delay: 100 * time.Microsecond}, node.Config{})
+		time.Sleep(time.Second) // virtual: until the handshake has settled
+		ctx := within(t, time.Second)
+		got := make(chan int)
+		go func() {
+			n := 0
+			for n < count {
+				if _, err := p.ba.Recv(ctx); err != nil {
+					break
+				}
+				n++
+			}
+			got <- n
+		}()
+		for i := range count {
+			if err := p.ab.SendMessage(ctx, node.Message{Mode: node.Unreliable, Data: []byte(number(i))}); err != nil {
+				t.Errorf("message %d: %v", i, err)
+				break
+			}
+		}
+		if n := <-got; n != count {
+			t.Errorf("%d of %d messages came", n, count)
+		}
+	})
+}
+
 // However long a burst is, its last message waits 20 us for another one at most, as all of
 // it happens at one moment. So does the first after a pause in which the system may have
 // taken the processor away from a long burst. What comes alone later waits for nothing.

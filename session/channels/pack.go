@@ -41,6 +41,9 @@ func (s *Set) join(st *outStream, m *Message) bool {
 	if reliable(st.mode) {
 		s.buffered += grown
 		st.channel.buffered += grown
+		if st.channel.limit-st.channel.used < fragmentMin+MessageOverhead {
+			s.schedule(st.channel) // it may need more credit than before to begin
+		}
 	} else {
 		s.unsentBytes += grown
 		s.unsentCount++
@@ -110,8 +113,24 @@ func (in *incoming) unpack() error {
 		}
 		in.scanned = end
 		in.ready++
+		in.unpackShort()
 	}
 	return nil
+}
+
+// unpackShort counts on, for as long as the messages are short and in one segment.
+func (in *incoming) unpackShort() {
+	g := &in.segs[in.scanned.seg]
+	at := in.scanned.off - g.off
+	for at < len(g.data) {
+		n := int(g.data[at])
+		if n >= 1<<6 || n >= len(g.data)-at {
+			break
+		}
+		at += 1 + n
+		in.ready++
+	}
+	in.scanned.off = g.off + at
 }
 
 // partAt returns where the bytes of the message begin and end that stands at c with

@@ -48,7 +48,6 @@ func (s *Set) Send(now clock.Time, m *Message) (MessageID, error) {
 	s.stats.MessagesSent++
 	if m.nameless() && s.join(st, m) {
 		s.boundUnsent()
-		s.schedule(ch)
 		return 0, nil
 	}
 	o := s.newOutgoing(st, m)
