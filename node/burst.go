@@ -29,11 +29,11 @@ const (
 type burst struct {
 	began  session.Time
 	seenAt session.Time // when the time was last looked at, as a message was sent
-	unseen int          // messages since, with that one
-	blind  bool         // the present message is sent without looking
-	run    int          // messages so far
+	end    session.Time // until when messages are held back, at the latest
 	bytes  int          // held back
-	end    session.Time // until when, at the latest
+	run    int32        // messages so far
+	unseen int8         // messages since seenAt, with that one
+	blind  bool         // the present message is sent without looking
 }
 
 // begin locks the shard for a message and returns when the application called, or,
@@ -72,7 +72,7 @@ func (c *Conn) sent(now session.Time, n int) {
 		b.see(now)
 	}
 	b.unseen++
-	b.run++
+	b.run = min(b.run+1, steadyRun)
 	b.bytes += n
 	if b.run > burstRun && b.bytes < burstMax && (b.blind || now < b.end) {
 		c.sess.Hold(b.end)

@@ -35,7 +35,8 @@ type Conn struct {
 	err      error         // why the session has ended; nil while it has not
 	untold   untold
 	talk     nodeTalk
-	troubled bool // no path answered when last heard of
+	troubled bool   // no path answered when last heard of
+	rooms    uint32 // how often roomMade was called
 	burst    burst
 	held     *hold // not nil while the application does not know of the session
 }
@@ -187,12 +188,18 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 	}
 }
 
+// roomMade lets those who wait to send look again.
+func (c *Conn) roomMade() {
+	c.rooms++
+	c.writers.wake()
+}
+
 // makeRoom sends what is held back after a message was refused, and reports whether that,
 // or what else was due, has let senders go on.
 func (c *Conn) makeRoom() bool {
-	before := c.writers.wakes
+	before := c.rooms
 	c.letGo(c.shard.node.now())
-	return c.writers.wakes != before
+	return c.rooms != before
 }
 
 // sendNow gives a message to the core. If it is refused the caller drains.
@@ -413,7 +420,7 @@ func (c *Conn) stopUse() {
 
 func (c *Conn) wakeAll() {
 	c.readers.wake()
-	c.writers.wake()
+	c.roomMade()
 	c.talk.waiting.wake()
 	for _, ch := range c.channels {
 		ch.readers.wake()
@@ -429,7 +436,7 @@ func (c *Conn) handleEvent(now session.Time, ev session.Event) {
 	case session.Readable:
 		c.readable(now, ev.Channel)
 	case session.Writable:
-		c.writers.wake()
+		c.roomMade()
 	case session.Outcome:
 		c.outcome(ev.Message, ev.Fate)
 	case session.PathChanged:

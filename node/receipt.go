@@ -99,7 +99,7 @@ func (c *Conn) outcome(id session.MessageID, fate Fate) {
 
 func (c *Conn) untrack(id session.MessageID) {
 	if len(c.receipts) == receiptsMax {
-		c.writers.wake() // SendReceipt may wait for room
+		c.roomMade() // SendReceipt may wait for room
 	}
 	delete(c.receipts, id)
 }

@@ -5,10 +5,7 @@ import "context"
 // A waitList holds the callers that wait for one thing: a message to arrive,
 // room to send. It costs nothing while nobody waits. It is guarded by the mutex
 // of its shard.
-type waitList struct {
-	first *waiter
-	wakes uint // how often it was woken
-}
+type waitList struct{ first *waiter }
 
 // A waiter is one caller that waits. Its channel is used again and again, so
 // that waiting allocates nothing in steady state.
@@ -20,7 +17,6 @@ type waiter struct {
 
 // wake lets every waiter of the list look again.
 func (l *waitList) wake() {
-	l.wakes++
 	for w := l.first; w != nil; {
 		next := w.next
 		w.next = nil

@@ -28,6 +28,7 @@ type closeState struct {
 func (s *Session) Close(now Time, code uint64, reason string) {
 	s.e.enter(now)
 	now = s.e.now
+	s.wake()
 	if s.closing.err != nil {
 		return
 	}
@@ -44,10 +45,10 @@ func (s *Session) Close(now Time, code uint64, reason string) {
 // reliable one, and then closes.
 func (s *Session) CloseWhenSent(now Time, code uint64, reason string) {
 	s.e.enter(now)
+	s.wake()
 	if s.closing.err != nil || s.closing.whenSent {
 		return
 	}
-	s.wake()
 	if s.msgs.Drained() {
 		s.Close(now, code, reason)
 		return
@@ -149,6 +150,7 @@ func (s *Session) violated(now Time, err error) {
 	if !errors.As(err, &p) {
 		p = &ProtocolError{err.Error()}
 	}
+	s.wake()
 	if s.closing.err != nil {
 		return
 	}
@@ -166,10 +168,10 @@ func (s *Session) fail(now Time, err error) {
 
 // end reports the end of the session, and of every message on it, to the caller.
 func (s *Session) end(err error) {
+	s.wake()
 	if s.closing.err != nil {
 		return
 	}
-	s.wake()
 	s.e.awake.remove(s)
 	s.closing.err = err
 	if s.state == stateEstablished {

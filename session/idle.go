@@ -18,10 +18,10 @@ type idleState struct {
 	heard      Time          // last authentic frame
 	spoke      Time          // last frame sent
 	data       Time          // last frame that carried data; 0 is none lately
-	run        int           // frames of data in a row, none long after the one before
+	run        int32         // frames of data in a row, none long after the one before
+	silences   int32         // probes since that data
 	nextProbe  Time          // when to ask a silent sender whether it is there; Never if not expecting
 	probeAfter time.Duration // how long to wait for more data
-	silences   int           // probes since
 }
 
 func (i *idleState) start(now Time) {

@@ -84,6 +84,11 @@ type work struct {
 	left   leftBehind
 	outage outage
 	copies copyBudget
+
+	closing   closeState
+	fallback  *path // validated path to return to if the active one proves false
+	holdUntil Time  // until when messages wait for others
+	paceAt    Time  // when the pacer allows the next frame; Never or past if it is not in the way
 }
 
 // spares are records that sessions at rest have given back. The last is the first
@@ -188,7 +193,7 @@ func (s *Session) quiet(now Time) bool {
 	if s.closing.whenSent || s.left.rec != nil || s.fallback != nil || s.suspect() || s.outage.stranded != 0 || s.outage.escort.path != nil {
 		return false
 	}
-	if s.wantPing() || s.acks.Pending() || s.connIDsToSend() || s.keys.OldKeysExpiry() != Never || s.paceAt != Never && s.paceAt > now {
+	if s.wantPing() || s.acks.Pending() || s.connIDsToSend() || s.keys.OldKeysExpiry() != Never || s.paceAt != Never && s.paceAt > now || s.holdUntil > now {
 		return false
 	}
 	for _, x := range s.paths {

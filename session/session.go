@@ -35,21 +35,22 @@ type Session struct {
 	// User is the caller's own; the session does not look at it.
 	User any
 
-	e         *Endpoint
-	peer      wire.PeerID
-	id        uuid.UUID
-	state     state
-	initiator bool
-	confirmed bool  // the peer is known to hold the keys
-	queued    bool  // on the endpoint's ready list
-	heardPN   bool  // any packet number was received
-	pingNow   bool  // an ack-eliciting frame must go out
-	fullMTU   bool  // a frame was filled to the brim: worth looking for a larger size
-	copied    bool  // the endpoint's copy is to go out on the escort next
-	probes    int8  // probe-timeout frames to send, whatever the window says
-	onlyAcks  int16 // frames sent in a row that elicit no acknowledgement
+	e          *Endpoint
+	peer       wire.PeerID
+	id         uuid.UUID
+	state      state
+	initiator  bool
+	confirmed  bool // the peer is known to hold the keys
+	queued     bool // on the endpoint's ready list
+	heardPN    bool // any packet number was received
+	pingNow    bool // an ack-eliciting frame must go out
+	fullMTU    bool // a frame was filled to the brim: worth looking for a larger size
+	copied     bool // the endpoint's copy is to go out on the escort next
+	probes     int8 // probe-timeout frames to send, whatever the window says
+	congestion congestion.Algorithm
+	onlyAcks   int16 // frames sent in a row that elicit no acknowledgement
+	timer      int32 // place in the endpoint's timer heap, from 1
 
-	timer    int // place in the endpoint's timer heap, from 1
 	deadline Time
 	expires  Time // end of the handshake, of closing, or of draining
 
@@ -66,7 +67,6 @@ type Session struct {
 	usedID  uint64 // highest sequence number of a local ID that the peer has used
 
 	peerParams wire.Params
-	congestion congestion.Algorithm
 	loss       recovery.State
 	acks       recovery.Acks
 	msgs       *channels.Set // nil at rest
@@ -75,20 +75,16 @@ type Session struct {
 	awake      awakeLinks
 	used       Time // when a message was last sent, received or taken
 
-	paths    []*path
-	active   *path
-	fallback *path // validated path to return to if the active one proves false
-	movedAt  Time  // when this side last moved data by its own decision; 0 is never
-	*work          // nil at rest
+	paths   []*path
+	active  *path
+	movedAt Time // when this side last moved data by its own decision; 0 is never
+	*work        // nil at rest
 
-	idle      idleState
-	alive     time.Duration // by SetKeepAlive; 0 is Config.KeepAlive
-	rekeyed   Time          // when this side last changed its keys
-	holdUntil Time          // until when messages wait for others
-	paceAt    Time          // when the pacer allows the next frame; Never if it is not in the way
+	idle    idleState
+	alive   time.Duration // by SetKeepAlive; 0 is Config.KeepAlive
+	rekeyed Time          // when this side last changed its keys
 
-	closing closeState
-	stats   Counters
+	stats Counters
 }
 
 // Counters count what happened on a session so far.
@@ -120,7 +116,7 @@ func (e *Endpoint) newSession(peer wire.PeerID, initiator bool) *Session {
 	e.sessions++
 	s := &Session{
 		e: e, peer: peer, initiator: initiator, congestion: e.cfg.Congestion,
-		deadline: Never, expires: Never, paceAt: Never,
+		deadline: Never, expires: Never,
 		msgs: channels.New(e.channelsConfig()), work: e.works.get(),
 	}
 	id := e.newConnID()
@@ -246,6 +242,12 @@ func (s *Session) Send(now Time, m *Message) (MessageID, error) {
 // Hold keeps messages back until the given time, or until it is called with 0, so
 // that those of a burst share datagrams. Short low-latency ones and all else do not wait.
 func (s *Session) Hold(until Time) {
+	if s.work == nil {
+		if until <= s.e.now {
+			return // at rest nothing is held
+		}
+		s.wake()
+	}
 	if until < s.holdUntil {
 		s.e.touch(s)
 	}
@@ -254,6 +256,7 @@ func (s *Session) Hold(until Time) {
 
 func (s *Session) sendable() error {
 	switch {
+	case s.work == nil: // at rest
 	case s.closing.err != nil:
 		return s.closing.err
 	case s.closing.whenSent:

@@ -19,13 +19,13 @@ func (h *timerHeap) fix(s *Session) {
 	case s.deadline == Never && s.timer == 0:
 		return
 	case s.deadline == Never:
-		h.remove(s.timer - 1)
+		h.remove(int(s.timer) - 1)
 		return
 	case s.timer == 0:
 		*h = append(*h, timerEntry{})
-		s.timer = len(*h)
+		s.timer = int32(len(*h))
 	}
-	h.place(s.timer-1, timerEntry{s.deadline, s})
+	h.place(int(s.timer)-1, timerEntry{s.deadline, s})
 }
 
 func (h *timerHeap) remove(i int) {
@@ -68,5 +68,5 @@ func (h timerHeap) place(i int, e timerEntry) {
 
 func (h timerHeap) set(i int, e timerEntry) {
 	h[i] = e
-	e.s.timer = i + 1
+	e.s.timer = int32(i + 1)
 }
