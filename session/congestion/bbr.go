@@ -387,7 +387,10 @@ func (b *bbr) setWindow(a Ack) {
 	if b.phase == up {
 		gain = cwndGainUp
 	}
-	most := b.inflight(gain) + max(b.aggregated[0], b.aggregated[1])
+	most := b.inflight(gain)
+	if b.minRTT >= shortRTT { // else that allows for much already
+		most += max(b.aggregated[0], b.aggregated[1])
+	}
 	if b.crowded {
 		most = max(most, b.among(a.Smoothed)*gain/cwndGain)
 	}

@@ -22,6 +22,7 @@ type pipe struct {
 	pn      uint64
 	lose    func(pn uint64) bool
 	limited bool
+	bunch   time.Duration // acknowledgements come together, each so often; 0 is never
 	got     int
 	queue   time.Duration // longest since it was last reset
 }
@@ -49,6 +50,9 @@ func (p *pipe) send() {
 		p.queue = max(p.queue, p.free.Sub(p.now))
 	}
 	d.back = max(p.free, p.now).Add(p.rtt)
+	if p.bunch > 0 {
+		d.back += clock.Time(p.bunch) - d.back%clock.Time(p.bunch)
+	}
 	p.flying = append(p.flying, d)
 	p.fly += mds
 	p.pn++
@@ -185,6 +189,18 @@ func TestQueueStaysShort(t *testing.T) {
 }
 
 // Losses that do not come of a queue take a part of the rate and no more.
+// Where acknowledgements come in bunches more has to be in flight than the model says. On
+// the shortest paths a millisecond is allowed for that already: more would be a queue.
+func TestBunchesDoNotSwellTheWindowOfAShortPath(t *testing.T) {
+	const rate = 100_000_000
+	p := newPipe(rate, 200*time.Microsecond)
+	p.bunch = 4 * ms
+	p.run(2 * time.Second)
+	if allowed := int(shortRTT.Seconds()*rate) * (cwndGainUp + one/4) / one; p.c.Window() > allowed {
+		t.Errorf("window of %d, the model allows %d", p.c.Window(), allowed)
+	}
+}
+
 func TestUsualLossIsNoCongestion(t *testing.T) {
 	for _, every := range []uint64{100, 20, 10} {
 		p := newPipe(1_000_000, 50*ms)
