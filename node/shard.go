@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session"
@@ -26,6 +27,8 @@ type shard struct {
 	node  *Node
 	index int
 
+	arriving atomic.Int32 // goroutines that have datagrams and wait for the mutex
+
 	mu      sync.Mutex
 	core    *session.Endpoint
 	sockets sockets
@@ -33,6 +36,7 @@ type shard struct {
 	armed   session.Time // when timer fires; session.Never if it does not
 	out     []byte       // what the core puts datagrams into
 	closed  bool         // nothing is sent or received any more
+	timedAt session.Time // when timers last had their turn
 	usedAt  session.Time // when the application last sent or was sent something
 
 	conns       map[*Conn]struct{} // the application's sessions that have not ended
@@ -219,7 +223,7 @@ func (s *shard) armAt(now, at session.Time) {
 		return
 	}
 	s.armed = at
-	s.timer.Reset(at.Sub(now))
+	s.timer.Reset(max(at.Sub(now), 1))
 }
 
 func (s *shard) deadline() session.Time {
@@ -230,6 +234,16 @@ func (s *shard) deadline() session.Time {
 	return at
 }
 
+// A machine that does not keep up finds the answers that sessions wait for among what has
+// arrived and is not read. To probe for them as if they were missing would make more of
+// both, and it would never keep up again. So timers that are timerLate give way to those
+// who read, but for a turn each timerYield.
+const (
+	timerLate  = 5 * time.Millisecond
+	timerYield = 10 * time.Millisecond
+	timerLook  = time.Millisecond
+)
+
 func (s *shard) handleTimer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,10 +252,16 @@ func (s *shard) handleTimer() {
 		return
 	}
 	now := s.node.now()
-	if at := s.deadline(); at > now && !s.core.Pending() {
+	at := s.deadline()
+	if at > now && !s.core.Pending() {
 		s.armAt(now, at) // it was armed for what has been done since
 		return
 	}
+	if s.arriving.Load() > 0 && now.Sub(at) > timerLate && now.Sub(s.timedAt) < timerYield {
+		s.armAt(now, now.Add(timerLook))
+		return
+	}
+	s.timedAt = now
 	if s.core.Deadline() <= now {
 		s.core.HandleTimeout(now)
 	}
@@ -256,7 +276,9 @@ func (s *shard) handleTimer() {
 func (s *shard) receive(link uint32, batch []inbound) {
 	for len(batch) > 0 {
 		turn := batch[:min(batchMax, len(batch))]
+		s.arriving.Add(1)
 		s.drive(func(now session.Time) {
+			s.arriving.Add(-1)
 			for _, d := range turn {
 				s.handleDatagram(now, session.Path{Link: link, Remote: d.from}, d.mark, d.data)
 			}

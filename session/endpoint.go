@@ -229,11 +229,16 @@ func (e *Endpoint) handleData(now Time, p Path, mark wire.ECN, b []byte) {
 	s.handleFrame(now, p, mark, id, b)
 }
 
-// HandleTimeout runs whatever was due by now. Calling it early is harmless.
+// timeoutsMax is for how many sessions HandleTimeout does what is due: if there are
+// many, the caller looks in between what has arrived, which may be what they wait for.
+const timeoutsMax = 64
+
+// HandleTimeout does what was due by now, for a limited number of sessions: the
+// Deadline tells whether there are more. Calling it early is harmless.
 func (e *Endpoint) HandleTimeout(now Time) {
 	e.enter(now)
 	fired := false
-	for len(e.timers) > 0 && e.timers[0].at <= e.now {
+	for n := 0; n < timeoutsMax && len(e.timers) > 0 && e.timers[0].at <= e.now; n++ {
 		s := e.timers[0].s
 		e.takeTimer(s)
 		if !s.timeoutAtRest(e.now) {

@@ -19,6 +19,7 @@ const (
 	midProbeGap = 500 * time.Millisecond
 	longOutage  = 30 * time.Second // for so long
 	maxPTO      = 2 * time.Second
+	patientPTO  = 15 * time.Second
 )
 
 // Path is the recovery state of one network path. Call Init before use. A path
@@ -107,8 +108,8 @@ func (p *Path) OnLimited() { p.sampler.OnLimited(p.inFlight) }
 // acknowledged on the path.
 func (p *Path) PTOCount() int { return p.ptoCount }
 
-// SetPatient says that the probe timeout is to back off as if the outage were a long
-// one: somebody else's probes have the use of what there is.
+// SetPatient says that the probe timeout is to back off further than in any outage of
+// one path: somebody else's probes have the use of what there is.
 func (p *Path) SetPatient(patient bool) { p.patient = patient }
 
 // ResetPTO ends the backoff of the probe timeout, since the network has changed
@@ -163,6 +164,7 @@ func (p *Path) ptoTime(maxAckDelay time.Duration) clock.Time {
 func (p *Path) maxPTO() time.Duration {
 	switch age := p.ptoBase.Sub(p.ptoFirst); {
 	case p.patient:
+		return patientPTO
 	case p.ptoCount == 0 || age < freshOutage:
 		return max(2*p.RTT.Smoothed(), minProbeGap)
 	case age < longOutage:
