@@ -15,12 +15,13 @@ const (
 	burstGap   = 10 * time.Microsecond
 	burstRun   = 3 // messages in a row that may be chance
 	burstMax   = 60 << 10
-	burstShare = 4 // of the time so far, within burstWait
+	burstShare = 2 // of the time so far, within burstWait
 	burstWait  = 20 * time.Microsecond
 	burstLong  = 400 * time.Microsecond
 	burstLook  = 8 // messages for which the time is looked at once
 	// A burst of steadyRun messages goes on after a pause of up to steadyPause: the
-	// system has given the processor to others.
+	// system has given the processor to others. It has to be half as long again before
+	// the next one.
 	steadyRun   = 64
 	steadyPause = 200 * time.Microsecond
 )
@@ -73,7 +74,7 @@ func (c *Conn) sent(now session.Time, n int) {
 	}
 	b.unseen++
 	b.run = min(b.run+1, steadyRun)
-	b.bytes += n
+	b.bytes += n + 1 // also an empty one is held back
 	if b.run > burstRun && b.bytes < burstMax && (b.blind || now < b.end) {
 		c.sess.Hold(b.end)
 		s.armAt(now, b.end)
@@ -92,13 +93,12 @@ func (b *burst) see(now session.Time) {
 	switch {
 	case pause < burstGap*time.Duration(b.unseen):
 	case b.run >= steadyRun && pause < steadyPause:
-		b.began = now.Add(-b.seenAt.Sub(b.began) / 2)
+		b.began, b.run = b.began.Add(pause), b.run/2
 	default:
 		b.began, b.bytes, b.run = now, 0, 0
 	}
 	b.seenAt, b.unseen = now, 0
-	if b.bytes == 0 || now >= b.end { // the timer has let go what was held back
-		b.bytes = 0
+	if b.bytes == 0 { // else the end stays, for what is held back already
 		b.end = now.Add(min(max(now.Sub(b.began)/burstShare, burstWait), burstLong))
 	}
 }

@@ -120,7 +120,7 @@ func (ch *Channel) RecvInto(ctx context.Context, buf []byte) (int, error) {
 			return 0, ErrClosed
 		}
 		n, _, ok, err := c.sess.RecvInto(now, ch.id, buf)
-		s.took(ok)
+		s.took(ok || err != nil)
 		switch {
 		case ok || err != nil:
 			return n, err

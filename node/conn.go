@@ -210,6 +210,9 @@ func (c *Conn) sendNow(now session.Time, m *Message, r *Receipt, wait bool) erro
 	if r != nil && len(c.receipts) >= receiptsMax {
 		return ErrWouldBlock
 	}
+	if c.burst.blind && !m.Deadline.IsZero() {
+		now = c.look()
+	}
 	s := c.shard
 	id, err := c.sess.Send(now, &session.Message{
 		Channel:  m.Channel,
@@ -273,13 +276,16 @@ func (c *Conn) receive(ctx context.Context, readers *waitList, take func(session
 	}
 }
 
-// await waits for a message to take, and returns when it ceases to.
+// await waits for a message to take, or for the end, and returns when it ceases to.
 func (c *Conn) await(ctx context.Context, readers *waitList) (now session.Time, err error) {
 	s := c.shard
 	if now = s.loan.seenAt; s.loan.unseen > 0 {
 		now = s.look()
 	}
 	c.flush(now)
+	if c.closing || c.err != nil {
+		return now, nil
+	}
 	if err = s.wait(ctx, readers); err != nil {
 		return 0, err
 	}

@@ -285,42 +285,62 @@ func TestFloodOfUnreliableMessagesLosesNone(t *testing.T) {
 }
 
 // However long a burst is, its last message waits 20 us for another one at most, as all of
-// it happens at one moment. So does the first after a pause in which the system may have
-// taken the processor away from a long burst. What comes alone later waits for nothing.
+// it happens at one moment; so do messages without content.
 func TestBurstEndsInTime(t *testing.T) {
 	const delay, hold = time.Millisecond, 20 * time.Microsecond
 	bubble(t, func(t *testing.T, net *nodetest.Net) {
 		p := newPair(t, net, wiretest.Link{Delay: delay}, node.Config{})
-		for count := range 100 {
-			time.Sleep(time.Second) // virtual: the burst before is forgotten
-			begun, last := time.Now(), time.Duration(0)
-			for i := range count + 1 {
-				send(t, p.ab, number(i))
-			}
-			for i := range count + 1 {
-				want(t, p.ba, number(i))
-				last = time.Since(begun)
-			}
-			if last < delay || last > delay+hold {
-				t.Fatalf("the last of %d messages was there after %v, want %v and up to %v more", count+1, last, delay, hold)
+		for _, text := range []string{"message", ""} {
+			for count := range 100 {
+				time.Sleep(time.Second) // virtual: the burst before is forgotten
+				begun, last := time.Now(), time.Duration(0)
+				for range count + 1 {
+					send(t, p.ab, text)
+				}
+				for range count + 1 {
+					want(t, p.ba, text)
+					last = time.Since(begun)
+				}
+				if last < delay || last > delay+hold {
+					t.Fatalf("the last of %d messages %q was there after %v, want %v and up to %v more", count+1, text, last, delay, hold)
+				}
 			}
 		}
-		for _, pause := range []time.Duration{50 * time.Microsecond, 100 * time.Microsecond, time.Millisecond} {
+	})
+}
+
+// What follows after a pause leaves at once. If that was short and the burst long, the
+// system may have taken the processor away: then those behind it share datagrams at once.
+func TestBurstAfterAPause(t *testing.T) {
+	bubble(t, func(t *testing.T, net *nodetest.Net) {
+		p := newPair(t, net, wiretest.Link{Delay: time.Millisecond}, node.Config{})
+		for pause, alone := range map[time.Duration]uint64{50 * time.Microsecond: 1, 150 * time.Microsecond: 1, time.Millisecond: 3} {
 			time.Sleep(time.Second)
 			for i := range 100 {
 				send(t, p.ab, number(i))
 			}
 			time.Sleep(pause)
-			before, begun := p.ab.Stats().Sent, time.Now()
-			send(t, p.ab, number(100))
-			if atOnce := p.ab.Stats().Sent > before; atOnce != (pause == time.Millisecond) {
-				t.Errorf("after a pause of %v the message left at once is %v", pause, atOnce)
+			before := p.ab.Stats().Sent
+			for i := range 10 {
+				send(t, p.ab, number(100+i))
 			}
-			for i := range 101 {
+			if n := p.ab.Stats().Sent - before; n != alone {
+				t.Errorf("of ten messages after a pause of %v %d left at once, want %d", pause, n, alone)
+			}
+			for i := range 110 {
 				want(t, p.ba, number(i))
 			}
-			if took := time.Since(begun); took > delay+hold {
-				t.Errorf("after a pause of %v it took %v", pause, took)
+		}
+		// Those that come one by one after a burst are not held back for it.
+		for i := range 100 {
+			send(t, p.ab, number(i))
+		}
+		for i := range 100 {
+			time.Sleep(100 * time.Microsecond)
+			before := p.ab.Stats().Sent
+			send(t, p.ab, number(100+i))
+			if p.ab.Stats().Sent == before {
+				t.Fatalf("message %d after a burst is held back", i)
 			}
 		}
 	})

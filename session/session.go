@@ -273,7 +273,9 @@ func (s *Session) Configure(channel uint16, o ChannelOptions) {
 
 // Urgent reports whether a short message of a low-latency channel is the next thing to
 // send: the caller should drain at once.
-func (s *Session) Urgent() bool { return s.state == stateEstablished && s.msgs.Urgent() }
+func (s *Session) Urgent() bool {
+	return s.state == stateEstablished && s.resting == nil && s.msgs.Urgent()
+}
 
 // Cancel takes back a message that is not stored yet. Its outcome is Canceled;
 // Cancel reports false if the message has met its fate already.

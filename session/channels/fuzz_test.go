@@ -94,6 +94,8 @@ func FuzzChunks(f *testing.F) {
 		send(f, a, 1, Message{Mode: wire.Mode(i), Data: body(1, n), Receipt: true})
 	}
 	f.Add(appendFrame(a, 1, 1200).chunks)
+	// A pack in two parts, of which the first is taken before the second comes.
+	f.Add([]byte{0x49, 0, 0, 0, 6, 3, 1, 'a', 1, 0x85, 0x85, 0x49, 0, 0, 3, 6, 3, 'b', 1, 'c', 0x85, 0x85, 0x85})
 	f.Add([]byte{0x08, 0, 0, 0, 32, 0xff, 0x40, 0, 1, 1, 'x', 0xff, 0x09, 0, 0, 0, 0x07, 0, 0x80, 1, 0, 0})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		s := New(Config{MaxMessage: 3000, Window: 2000, WindowMax: 4000, MaxChannels: 3, SendBuffer: 5000})

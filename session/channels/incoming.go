@@ -18,7 +18,9 @@ type incoming struct {
 	receipt bool
 	skipped bool      // the sender gave it up
 	packed  bool      // it is several messages: see pack.go
-	scanned cursor    // if so: behind those that have wholly arrived
+	front   cursor    // if so: at the first byte that is missing
+	scanned cursor    // behind the messages that have wholly arrived
+	needed  int       // how far the front must come before there is another
 	taken   cursor    // behind those that the application has taken
 	ready   int       // how many messages it can take
 	segs    []segment // ascending, not overlapping; memory follows what has arrived, never total

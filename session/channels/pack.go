@@ -16,6 +16,9 @@ const (
 	packMax = 16 << 10
 	// packShare is the part of a channel's first credit that a pack takes at most.
 	packShare = 8
+	// packParts is how many messages a pack of unreliable ones has at most: where too
+	// many wait, the oldest is pushed out.
+	packParts = unsentMessages / 8
 	// frameOverhead is what a frame, an acknowledgement in it and the header of a
 	// chunk usually take of a datagram.
 	frameOverhead = 96
@@ -33,8 +36,11 @@ func (s *Set) join(st *outStream, m *Message) bool {
 		total = wire.PackedLen(total)
 	}
 	total += wire.PackedLen(len(m.Data))
-	if total > s.packLimit(st.mode) {
+	if total > s.packLimit(st.mode) || !reliable(st.mode) && last.parts == packParts {
 		return false
+	}
+	if reliable(st.mode) && s.unfinished <= sparse && last.total <= ShortMessage && total > ShortMessage {
+		return false // what is short rides along again: see repeat.go
 	}
 	grown := total - last.total
 	s.pack(last, m.Data, total)
@@ -101,19 +107,26 @@ type cursor struct {
 }
 
 // unpack counts the messages of a pack that have wholly arrived, with all before
-// them. An error means that it is not a pack.
+// them. An error means that it is not a pack. Cursors only move forwards, so that many
+// pieces cost little each.
 func (in *incoming) unpack() error {
 	if in.total == 0 {
 		return errPack
 	}
-	for in.scanned.off < in.total {
-		_, end, ok, err := in.partAt(in.scanned)
-		if err != nil || !ok {
+	in.moveFront()
+	for in.scanned.off < in.total && in.front.off >= in.needed {
+		_, end, needed, err := in.partAt(in.scanned)
+		if err != nil {
 			return err
+		}
+		in.needed = needed
+		if needed > in.front.off {
+			return nil
 		}
 		in.scanned = end
 		in.ready++
 		in.unpackShort()
+		in.needed = in.scanned.off + 1
 	}
 	return nil
 }
@@ -133,84 +146,75 @@ func (in *incoming) unpackShort() {
 	in.scanned.off = g.off + at
 }
 
-// partAt returns where the bytes of the message begin and end that stands at c with
-// its length; or that it has not wholly arrived.
-func (in *incoming) partAt(c cursor) (begin, end cursor, ok bool, err error) {
-	if c, ok = in.settle(c); !ok {
-		return c, c, false, nil
-	}
-	g := &in.segs[c.seg]
-	n, rest, err := wire.ConsumeVarint(g.data[c.off-g.off:])
-	if err == nil && n <= uint64(len(rest)) { // as it nearly always is
-		begin = cursor{c.seg, g.end() - len(rest)}
-		return begin, cursor{c.seg, begin.off + int(n)}, true, nil
-	}
-	if err != nil {
-		if n, begin, ok, err = in.lengthAt(c); !ok {
-			return c, c, false, err
+// moveFront moves the front to the first byte that is missing.
+func (in *incoming) moveFront() {
+	c := &in.front
+	for c.seg < len(in.segs) && in.segs[c.seg].off <= c.off {
+		c.off = in.segs[c.seg].end()
+		if c.seg+1 == len(in.segs) || in.segs[c.seg+1].off != c.off {
+			return
 		}
-	} else {
+		c.seg++
+	}
+}
+
+// partAt returns where the bytes of the message begin and end that stands at c with its
+// length. If it has not wholly arrived, needed is beyond the front: how far that must
+// have come before more is known.
+func (in *incoming) partAt(c cursor) (begin, end cursor, needed int, err error) {
+	if c.off == in.front.off {
+		return c, c, c.off + 1, nil
+	}
+	c = in.settle(c)
+	g := &in.segs[c.seg]
+	b := g.data[c.off-g.off:]
+	n, rest, err := wire.ConsumeVarint(b)
+	if err == nil {
 		begin = cursor{c.seg, g.end() - len(rest)}
+	} else { // it is in two segments, or wrong
+		size := 1 << (b[0] >> 6)
+		switch {
+		case c.off+size > in.total:
+			return c, c, 0, errPack
+		case c.off+size > in.front.off:
+			return c, c, c.off + size, nil
+		}
+		var whole [8]byte
+		begin = in.copyFrom(c, whole[:size])
+		if n, _, err = wire.ConsumeVarint(whole[:size]); err != nil {
+			return c, c, 0, errPack
+		}
 	}
 	if n > uint64(in.total-begin.off) {
-		return c, c, false, errPack
+		return c, c, 0, errPack
 	}
-	end, ok = in.advance(begin, int(n))
-	return begin, end, ok, nil
+	end = cursor{begin.seg, begin.off + int(n)}
+	if end.off <= in.front.off {
+		end = in.settle(end)
+	}
+	return begin, end, end.off, nil
 }
 
-// lengthAt returns the length at c, which is in more than one segment or is none, and
-// where it ends; or that it has not wholly arrived.
-func (in *incoming) lengthAt(c cursor) (n uint64, end cursor, ok bool, err error) {
-	g := &in.segs[c.seg]
-	size := 1 << (g.data[c.off-g.off] >> 6)
-	if c.off+size > in.total {
-		return 0, c, false, errPack
+// settle moves a cursor, which is in front of the front or at it, to the segment with
+// the byte that it stands at; or to the last one before the front.
+func (in *incoming) settle(c cursor) cursor {
+	for c.seg < in.front.seg && c.off >= in.segs[c.seg].end() {
+		c.seg++
 	}
-	if end, ok = in.advance(c, size); !ok {
-		return 0, c, false, nil
-	}
-	var b [8]byte
-	in.copyFrom(c, b[:size])
-	if n, _, err = wire.ConsumeVarint(b[:size]); err != nil {
-		return 0, c, false, errPack
-	}
-	return n, end, true, nil
+	return c
 }
 
-// settle moves a cursor that stands at the end of a segment to the next one, and
-// reports whether there are bytes.
-func (in *incoming) settle(c cursor) (cursor, bool) {
-	for ; c.seg < len(in.segs); c.seg++ {
-		if g := &in.segs[c.seg]; c.off < g.end() {
-			return c, c.off >= g.off
-		}
-	}
-	return c, false
-}
-
-// advance returns where the n bytes from c on end, or that they have not all arrived.
-func (in *incoming) advance(c cursor, n int) (end cursor, ok bool) {
-	for n > 0 {
-		if c, ok = in.settle(c); !ok {
-			return c, false
-		}
-		step := min(n, in.segs[c.seg].end()-c.off)
-		c.off += step
-		n -= step
-	}
-	return c, true
-}
-
-// copyFrom copies bytes that have arrived.
-func (in *incoming) copyFrom(c cursor, b []byte) {
+// copyFrom copies bytes that have arrived, and returns where they end.
+func (in *incoming) copyFrom(c cursor, b []byte) cursor {
 	for len(b) > 0 {
-		c, _ = in.settle(c)
 		g := &in.segs[c.seg]
 		n := copy(b, g.data[c.off-g.off:])
 		c.off += n
-		b = b[n:]
+		if b = b[n:]; c.off == g.end() && len(b) > 0 {
+			c.seg++
+		}
 	}
+	return c
 }
 
 // next returns where the message is that the application takes next. There is one.

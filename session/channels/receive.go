@@ -129,6 +129,9 @@ func (s *Set) grow(in *incoming, m *wire.Message) error {
 	if err := in.insert(s.pool, int(m.Offset), m.Data); err != nil || !in.packed {
 		return err
 	}
+	if fresh == 0 && in.total > 0 {
+		return nil
+	}
 	return in.unpack()
 }
 

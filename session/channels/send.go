@@ -77,9 +77,12 @@ func (s *Set) sendable(m *Message) error {
 
 // superseded returns the message that one with the key takes the place of.
 func (st *outStream) superseded(key uint64) *outgoing {
+	if key == 0 {
+		return nil
+	}
 	old := st.keys[key]
 	switch {
-	case key == 0 || old == nil:
+	case old == nil:
 		return nil
 	case st.mode == wire.Reliable && old.started:
 		return nil
