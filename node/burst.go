@@ -1,6 +1,7 @@
 package node
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session"
@@ -35,6 +36,7 @@ type burst struct {
 	run    int32        // messages so far
 	unseen int8         // messages since seenAt, with that one
 	blind  bool         // the present message is sent without looking
+	long   bool         // many messages have just left
 }
 
 // begin locks the shard for a message and returns when the application called, or,
@@ -53,6 +55,18 @@ func (c *Conn) begin() session.Time {
 	}
 	b.blind = true
 	return b.seenAt
+}
+
+// leave unlocks the shard after a message. Whoever sends without a pause lets others
+// run now and then, who may have been waiting for the processor: the runtime gives it
+// to them after 10 ms.
+func (c *Conn) leave() {
+	long := c.burst.long
+	c.burst.long = false
+	c.shard.mu.Unlock()
+	if long {
+		runtime.Gosched()
+	}
 }
 
 // look returns the time, for a message to be sent at.
@@ -84,7 +98,7 @@ func (c *Conn) sent(now session.Time, n int) {
 		now = s.node.now()
 	}
 	c.letGo(now)
-	b.seenAt, b.unseen = s.node.now(), 1
+	b.seenAt, b.unseen, b.long = s.node.now(), 1, b.run == steadyRun && n < burstMax
 }
 
 // see takes note of when a message was sent.

@@ -144,7 +144,7 @@ func (c *Conn) SendMessage(ctx context.Context, m Message) error {
 // that is Unreliable or Sequenced rather pushes out the oldest of its kind.
 func (c *Conn) TrySend(m Message) error {
 	now := c.begin()
-	defer c.shard.mu.Unlock()
+	defer c.leave()
 	if err := c.ended(); err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (c *Conn) SendReceipt(ctx context.Context, m Message) (*Receipt, error) {
 
 func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 	s, now := c.shard, c.begin()
-	defer s.mu.Unlock()
+	defer c.leave()
 	for {
 		if err := c.ended(); err != nil {
 			return err

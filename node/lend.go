@@ -139,6 +139,7 @@ func (s *shard) hold(ctx context.Context, w *waiter) (done, woken bool) {
 		case err == nil:
 			s.mu.Unlock()
 			s.node.deliver(s, 0, batch)
+			giveWay(batch)
 			s.mu.Lock()
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			if !sock.retired() {

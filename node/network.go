@@ -22,6 +22,7 @@ func (n *Node) startReaders(s *shard) {
 }
 
 const (
+	batchLong       = 4 << 10
 	readFailuresMax = 8 // in a row, before reading slows down
 	readPauseMin    = time.Millisecond
 	readPauseMax    = time.Second
@@ -37,9 +38,7 @@ func (n *Node) read(s *shard, sock socket, link uint32) {
 		if err == nil {
 			failures = 0
 			n.deliver(s, link, batch)
-			if len(batch) > 1 {
-				runtime.Gosched() // let the application take what came, before there is more
-			}
+			giveWay(batch)
 			if link == 0 {
 				s.lend(sock)
 			}
@@ -55,6 +54,14 @@ func (n *Node) read(s *shard, sock socket, link uint32) {
 		if errors.Is(err, net.ErrClosed) && !sock.retired() && link == 0 {
 			n.repair()
 		}
+	}
+}
+
+// giveWay lets the application take what came, before there is more: a batch, or what
+// another system would have sent as one.
+func giveWay(batch []inbound) {
+	if len(batch) > 1 || len(batch[0].data) > batchLong {
+		runtime.Gosched()
 	}
 }
 
