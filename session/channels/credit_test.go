@@ -206,6 +206,7 @@ func TestPeerThatBreaksTheProtocolIsFound(t *testing.T) {
 			if err := test.steps[last](s); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
+			check(t, s)
 		})
 	}
 }

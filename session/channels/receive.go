@@ -49,6 +49,10 @@ func (s *Set) handleReliable(now clock.Time, ch *channel, m *wire.Message) error
 		return s.duplicate(in, m)
 	}
 	if err := s.grow(in, m); err != nil {
+		if in.unread.on == nil {
+			in.ready = 0 // of a false pack nothing more is taken
+		}
+		st.hold(in) // if it is not held yet: what was counted is
 		return err
 	}
 	if in.have < in.total {
