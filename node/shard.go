@@ -223,7 +223,7 @@ func (s *shard) armAt(now, at session.Time) {
 		return
 	}
 	s.armed = at
-	s.timer.Reset(max(at.Sub(now), 1))
+	s.timer.Reset(max(at.Sub(now), 1)) // more may be due already; it never fires within this call
 }
 
 func (s *shard) deadline() session.Time {

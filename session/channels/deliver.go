@@ -97,8 +97,8 @@ func (s *Set) next(id uint16) *incoming {
 	return ch.unread.first()
 }
 
-// take takes note that the application has what is ready of in up to a place. When
-// that is all of it, it is freed, and the credit that it used.
+// take takes note that the application has the next message of in, which ends at a
+// place. With the last one in is freed, and the credit that it used.
 func (s *Set) take(now clock.Time, in *incoming, end cursor) {
 	s.stats.MessagesReceived++
 	in.taken = end
