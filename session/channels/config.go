@@ -40,8 +40,10 @@ const (
 	lengthMax            = 1 << 30 // so that offsets fit a recovery.Ref
 	extendedMax          = 4       // channels that hold more than their window, for messages longer than that
 	windowMin            = 1 << 10
-	growthMax            = 4 // channels whose window may grow to WindowMax
-	windowTurns          = 8 // round trips
+	growthMax            = 4  // channels whose window may grow to WindowMax
+	windowTurns          = 8  // round trips
+	earlyTurns           = 32 // of a channel that has not used up the window that it began with
+	earlyWindow          = 8  // times that window is the most that it may have then
 )
 
 // Config sets up a Set. The zero value of every field works.

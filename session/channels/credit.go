@@ -96,13 +96,19 @@ func (ch *channel) grantable() uint64 {
 
 // growWindow keeps the window of a channel at windowTurns times what its peer uses in a
 // round trip: then neither the path nor a sender that begins, and sends three times as
-// much in each round trip, has to wait for credit. It grows by half if not to its largest,
-// since each step is a CREDIT of its own.
+// much in each round trip, has to wait for credit. Who has just begun may soon send far
+// more than that. It grows by half if not to its largest, since each step is a CREDIT of
+// its own.
 func (s *Set) growWindow(now clock.Time, ch *channel) {
 	if now.Sub(ch.turn) >= s.rtt {
 		ch.turn, ch.turnFrom = now, ch.consumed
 	}
-	want := min(windowTurns*(ch.consumed-ch.turnFrom), uint64(s.cfg.WindowMax))
+	used := ch.consumed - ch.turnFrom
+	want := windowTurns * used
+	if ch.consumed <= uint64(s.cfg.Window) {
+		want = max(want, min(earlyTurns*used, uint64(earlyWindow*s.cfg.Window)))
+	}
+	want = min(want, uint64(s.cfg.WindowMax))
 	by := int(want) - ch.window
 	if by <= 0 || by < ch.window/2 && ch.window+by < s.cfg.WindowMax || s.grown+by > growthMax*(s.cfg.WindowMax-s.cfg.Window) {
 		return

@@ -83,27 +83,37 @@ func TestCanceledLongMessagesGiveTheirReservationBack(t *testing.T) {
 }
 
 func TestWindowGrowsForAFastReaderOfALongPath(t *testing.T) {
-	run := func(size int, between time.Duration) int {
+	run := func(first, size int, between time.Duration) int {
 		a, b := newPair(Config{Window: 10_000, WindowMax: 100_000})
 		b.SetPath(100*ms, 0, 1200)
 		now := clock.Time(1)
-		for range 100 {
+		for i := range 200 {
 			now = now.Add(between)
-			send(t, a, now, Message{Data: body(1, size)})
+			n := first
+			if i >= 100 {
+				n = size
+			}
+			send(t, a, now, Message{Data: body(1, n)})
 			exchange(t, now, a, b)
 			received(b, now, 0)
 			exchange(t, now, a, b)
 		}
 		return b.byID[0].window
 	}
-	if w := run(3000, 10*ms); w != 100_000 {
+	if w := run(100, 3000, 10*ms); w != 100_000 {
 		t.Errorf("window of a channel that fills it: %d", w)
 	}
-	if w := run(3000, 1000*ms); w != windowTurns*(3000+MessageOverhead) {
+	if w := run(100, 3000, 1000*ms); w != windowTurns*(3000+MessageOverhead) {
 		t.Errorf("window of a channel that needs a little more: %d", w)
 	}
-	if w := run(1000, 1000*ms); w != 10_000 {
+	if w := run(100, 1000, 1000*ms); w != 10_000 {
 		t.Errorf("window of a channel that does not need it: %d", w)
+	}
+	if w := run(1000, 1000, 1000*ms); w != earlyTurns*(1000+MessageOverhead) {
+		t.Errorf("window of a channel that may only have begun: %d", w)
+	}
+	if w := run(9000, 100, 1000*ms); w != earlyWindow*10_000 {
+		t.Errorf("window of a channel that begins fast: %d", w)
 	}
 }
 
@@ -313,5 +323,26 @@ func TestCreditThatWasUsedIsKeptWhenAHandshakeTakesOver(t *testing.T) {
 	}
 	if b, _ := s.Append(1, nil, 1200, nil); len(b) > 0 {
 		t.Errorf("%d bytes were sent without credit", len(b))
+	}
+}
+
+// What was refused for want of room may be sent as soon as the path turns out to carry
+// more: nothing need be acknowledged before.
+func TestLargerSendBufferLetsSendersGoOn(t *testing.T) {
+	a, _ := newPair(Config{})
+	for {
+		if _, err := a.Send(1, &Message{Data: body(1, 60_000)}); err == ErrWouldBlock {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.SetPath(100*ms, SendBufferMin/2, 1200)
+	if a.TakeWritable() {
+		t.Error("writable, with the buffer as it was")
+	}
+	a.SetPath(100*ms, SendBufferMin, 1200)
+	if !a.TakeWritable() {
+		t.Error("not writable, with twice the buffer")
 	}
 }

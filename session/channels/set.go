@@ -128,7 +128,19 @@ func (s *Set) Window() int { return s.cfg.Window }
 func (s *Set) SetPath(rtt time.Duration, window, datagram int) {
 	s.rtt, s.frame = rtt, max(datagram-frameOverhead, 0)
 	if s.cfg.SendBuffer == 0 {
-		s.sendBuffer = min(max(2*window, SendBufferMin), SendBufferMax)
+		s.setBuffer(min(max(2*window, SendBufferMin), SendBufferMax))
+	}
+}
+
+// setBuffer sets the send buffer of each channel, and lets those go on for whom there
+// is room now.
+func (s *Set) setBuffer(n int) {
+	more := n > s.sendBuffer
+	s.sendBuffer = n
+	if more {
+		for _, ch := range s.channels {
+			s.signalWritable(ch)
+		}
 	}
 }
 

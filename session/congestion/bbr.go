@@ -42,8 +42,10 @@ const (
 	startupRate    = 250_000
 	startupMax     = 40 // datagrams
 	startupLoss    = 5  // 1/5 lost in a round trip ends Startup: it may overshoot by more
+	leapShare      = 2  // parts of the path, one of which a leap fills
+	trainTurns     = 2  // round trips that are sent in trains
 	shortRTT       = time.Millisecond
-	upQueue        = 8 * time.Millisecond // what a round trip of gentle probing queues
+	upQueue        = 6 * time.Millisecond // what a round trip of gentle probing queues
 	gentleTurns    = 3                    // in which it would show
 	queueMin       = 4 * time.Millisecond // RTT_THRESH of RFC 9406 §4.3
 	queueMax       = 16 * time.Millisecond
@@ -109,7 +111,9 @@ type bbr struct {
 	bounds
 	undo bounds
 
-	turn turn // the round trip that goes on
+	turn  turn  // the round trip that goes on
+	train train // what the path tells of itself as Startup begins
+	leap  leap  // whether it has been tried
 
 	best     uint64 // full_bw
 	stale    int    // full_bw_count
@@ -192,7 +196,11 @@ func (b *bbr) pace(srtt time.Duration) uint64 {
 	rtt := max(min(b.minRTT, srtt), 1)
 	if b.phase == startup {
 		// Enough for the window to grow by startupGrowth in a round trip.
-		return mulDiv(2*uint64(b.window), uint64(time.Second), uint64(rtt))
+		rate := mulDiv(2*uint64(b.window), uint64(time.Second), uint64(rtt))
+		if b.leap == leaping {
+			rate = min(rate, b.train.rate/leapShare)
+		}
+		return rate
 	}
 	rate := mulDiv(b.sendRate(), uint64(b.gain)*gainMargin, one*one)
 	return max(rate, mulDiv(uint64(b.mds), uint64(time.Second), uint64(rtt)))
@@ -268,6 +276,9 @@ func (b *bbr) onAck(now clock.Time, a Ack) {
 	}
 	t.limited = t.limited || s.Limited
 	b.aggregate(now, s)
+	if b.phase == startup && b.leap != landed && s.Acked > 0 {
+		b.train.onAck(now, s.sent, s.Acked, b.mds)
+	}
 	if s.prior >= t.end && s.Acked > 0 {
 		b.endTurn(now, a)
 	}
@@ -347,6 +358,9 @@ func (b *bbr) endTurn(now clock.Time, a Ack) {
 	b.last = t.rate
 	switch b.phase {
 	case startup:
+		if b.train.rate > 0 {
+			b.leap = landed
+		}
 		if congested {
 			b.fill(now)
 		}
@@ -401,6 +415,7 @@ func (b *bbr) setWindow(a Ack) {
 		b.window = min(b.window+a.Rate.Acked, most)
 	case b.phase == startup && 2*a.InFlight >= b.window:
 		b.window += (startupGrowth - 1) * a.Rate.Acked
+		b.tryTrain()
 	}
 	b.window = b.floored(b.window)
 	bound := noBound
@@ -415,6 +430,37 @@ func (b *bbr) setWindow(a Ack) {
 	}
 	bound = min(bound, b.short)
 	b.window = min(b.window, b.floored(bound), MaxWindow)
+}
+
+// A leap is how far Startup has come with what a train tells.
+type leap uint8
+
+const (
+	waiting leap = iota // for one that tells something
+	leaping             // for the rest of the round trip
+	landed
+)
+
+// tryTrain lets the window grow at once to what fills a share of the path, where a train
+// has told how much that carries. As long as it was not wrong by more than that, no queue
+// comes of it.
+func (b *bbr) tryTrain() {
+	if share := b.told(); b.leap != landed && share > b.window {
+		b.window, b.leap = share, leaping
+	}
+}
+
+// told is a share of the bandwidth-delay product as a train has told it.
+func (b *bbr) told() int {
+	if b.minRTT == noRTTYet {
+		return 0
+	}
+	return int(min(mulDiv(b.train.rate/leapShare, uint64(b.minRTT), uint64(time.Second)), MaxWindow))
+}
+
+// wantsTrain reports whether Startup is to send a few datagrams at once.
+func (b *bbr) wantsTrain() bool {
+	return b.phase == startup && b.train.rate == 0 && b.rounds < trainTurns
 }
 
 // among is the window among others who fill the queue: what the rate needs there,

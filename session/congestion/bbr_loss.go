@@ -1,6 +1,8 @@
 package congestion
 
 import (
+	"time"
+
 	"github.com/seed-67dce94e/holdfast/session/clock"
 )
 
@@ -86,6 +88,11 @@ func (b *bbr) onLoss(size int) { b.turn.lost += size }
 func (b *bbr) onMark(now clock.Time) {
 	b.turn.marked = true
 	if max(b.rates[0], b.rates[1]) > 0 {
+		if !b.filled { // by what is in flight, which no sample tells of yet
+			sent := mulDiv(uint64(b.window), uint64(time.Second), uint64(b.minRTT))
+			b.rates[1] = max(b.rates[1], min(sent, b.train.rate))
+			b.long = max(b.inflight(one), b.turn.most)
+		}
 		b.fill(now)
 	}
 }

@@ -118,6 +118,15 @@ func (c *Controller) unpaced(srtt time.Duration) bool {
 	return srtt < unpacedRTT
 }
 
+// train is how many bytes are to be sent at once, so that the path tells how fast it
+// carries them; 0 if it need not.
+func (c *Controller) train() int {
+	if c.algorithm == BBR && c.bbr.wantsTrain() {
+		return InitialWindow(c.mds)
+	}
+	return 0
+}
+
 // OnSent records that a frame which counts against the window is sent.
 // inFlight is without it. pto is the probe timeout of the path, and least its
 // least RTT; 0 if that is not known.

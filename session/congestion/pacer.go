@@ -57,7 +57,7 @@ func (p *Pacer) Until(now clock.Time, inFlight int, c *Controller, srtt time.Dur
 	} else if p.due == 0 || p.due > now {
 		p.due = now.Add(time.Duration(mulDiv(uint64(c.mds-level), uint64(time.Second), max(rate, 1))))
 	}
-	want := max(c.mds, min(perTime(wakeTime, rate), maxBurst))
+	want := max(c.mds, min(perTime(wakeTime, rate), maxBurst), c.train())
 	wait := mulDiv(uint64(want-level), uint64(time.Second), max(rate, 1))
 	return now.Add(time.Duration(min(wait, uint64(srtt))) + 1)
 }
@@ -69,7 +69,7 @@ func (p *Pacer) level(now clock.Time, inFlight int, c *Controller, rate uint64) 
 	if p.due != 0 {
 		save += min(max(now.Sub(p.due), 0), lateMax)
 	}
-	full := max(perTime(save, rate), minBurst*c.mds)
+	full := max(perTime(save, rate), minBurst*c.mds, c.train())
 	level := p.bytes
 	if level < full {
 		level = min(level+perTime(now.Sub(p.at), rate), full)

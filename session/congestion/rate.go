@@ -78,8 +78,9 @@ type Sample struct {
 	Acked   int    // bytes newly acknowledged
 	Bytes   int    // delivered since the newest frame acknowledged was sent
 
-	total uint64 // delivered so far
-	prior uint64 // delivered when that frame was sent
+	total uint64     // delivered so far
+	prior uint64     // delivered when that frame was sent
+	sent  clock.Time // when it was
 }
 
 // Take ends an acknowledgement. Intervals shorter than least, the least round
@@ -93,7 +94,7 @@ func (s *Sampler) Take(least time.Duration) Sample {
 	}
 	f := s.newest
 	bytes := uint64(uint32(s.delivered) - f.delivered)
-	out := Sample{Limited: f.limited, Acked: s.acked, Bytes: int(bytes), total: s.delivered, prior: s.delivered - bytes}
+	out := Sample{Limited: f.limited, Acked: s.acked, Bytes: int(bytes), total: s.delivered, prior: s.delivered - bytes, sent: s.sent}
 	interval := max(f.sinceFirst.duration(), s.at.Sub(s.sent)+f.sinceDelivered.duration())
 	s.first = s.sent
 	s.acked, s.any = 0, false

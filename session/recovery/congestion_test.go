@@ -43,11 +43,12 @@ func TestBBRFillsLossyPaths(t *testing.T) {
 	}{
 		{50, 50 * ms, .01, 91, 30 * ms},
 		{20, 100 * ms, .05, 87, 30 * ms},
-		{10, 30 * ms, .10, 80, 40 * ms},
+		{10, 30 * ms, .10, 80, 30 * ms},
 		{100, 200 * ms, 0, 87, 30 * ms},
 		{2, 50 * ms, .03, 84, 90 * ms},
 	} {
 		var shares []int
+		var queues []time.Duration
 		for seed := range uint64(3) {
 			l := newBottleneck(t, tt.mbit, max(bdp(tt.mbit, tt.rtt), 64<<10), tt.loss)
 			l.rng = rand.New(rand.NewPCG(seed, 1))
@@ -56,9 +57,10 @@ func TestBBRFillsLossyPaths(t *testing.T) {
 			queue := l.watch()
 			l.run(6 * time.Second)
 			shares = append(shares, f.share(8*time.Second))
-			if q := quantile(*queue, 99); q > tt.queue {
-				t.Errorf("%v, seed %d: one time in a hundred the queue exceeds %v", tt, seed, q)
-			}
+			queues = append(queues, quantile(*queue, 99))
+		}
+		if q := quantile(queues, 50); q > tt.queue {
+			t.Errorf("%v: one time in a hundred the queue exceeds %v", tt, q)
 		}
 		slices.Sort(shares)
 		if shares[0] < tt.want-5 || shares[1] < tt.want {
