@@ -356,11 +356,11 @@ func (b *bbr) endTurn(now clock.Time, a Ack) {
 		b.ease(&t)
 	}
 	b.last = t.rate
+	if b.train.rate > 0 {
+		b.leap = landed
+	}
 	switch b.phase {
 	case startup:
-		if b.train.rate > 0 {
-			b.leap = landed
-		}
 		if congested {
 			b.fill(now)
 		}
@@ -460,7 +460,7 @@ func (b *bbr) told() int {
 
 // wantsTrain reports whether Startup is to send a few datagrams at once.
 func (b *bbr) wantsTrain() bool {
-	return b.phase == startup && b.train.rate == 0 && b.rounds < trainTurns
+	return b.phase == startup && b.train.rate == 0 && b.cycleTurns < trainTurns
 }
 
 // among is the window among others who fill the queue: what the rate needs there,

@@ -85,21 +85,14 @@ func TestStartupLeapsToWhatTrainsTell(t *testing.T) {
 	}
 }
 
-// One that is wrong by a factor of four fills the path to the double for a round trip, which a
-// queue of a bandwidth-delay product takes.
+// A leap fills half of what a train has told, at half of the rate.
 func TestLeapIsBounded(t *testing.T) {
 	p := newPipe(1_000_000, 100*ms)
-	p.c.bbr.train.rate = 4_000_000
-	p.run(220 * ms)
-	if p.c.bbr.leap == waiting {
-		t.Fatal("no leap")
-	}
-	if p.queue > 110*ms {
-		t.Errorf("a queue of %v", p.queue)
-	}
-	p.run(3 * time.Second)
-	if !near(int(p.c.bbr.rate()), 1_000_000, 3) {
-		t.Errorf("the model says %d", p.c.bbr.rate())
+	b := &p.c.bbr
+	b.minRTT, b.train.rate = 100*ms, 4_000_000
+	b.tryTrain()
+	if w, r := p.c.Window(), p.c.Rate(100*ms); w != 200_000 || r != 2_000_000 {
+		t.Errorf("a window of %d bytes, sent at %d bytes/s", w, r)
 	}
 }
 
@@ -123,5 +116,36 @@ func TestStartupSendsTrains(t *testing.T) {
 	p.run(100 * ms)
 	if p.c.train() != 0 {
 		t.Error("more trains are wanted when one has told the rate")
+	}
+}
+
+// Where none tells anything, and jitter has Startup begin again and again, there are no more.
+func TestTrainsAreFew(t *testing.T) {
+	p := newPipe(6_000_000, 50*ms)
+	p.bunch = 20 * ms
+	p.run(200 * ms)
+	if rate := p.c.bbr.train.rate; rate != 0 {
+		t.Fatalf("bunches tell of %d bytes/s", rate)
+	}
+	p.c.bbr.enter(p.now, startup)
+	if p.c.train() != 0 {
+		t.Error("trains after several round trips")
+	}
+}
+
+// A leap lasts for a round trip, also where a mark ends Startup meanwhile: a Startup that
+// follows much later is not held to what a train told.
+func TestLeapEndsWithItsRoundTrip(t *testing.T) {
+	p := newPipe(6_000_000, 100*ms)
+	for range 200 {
+		if p.c.bbr.leap == leaping {
+			break
+		}
+		p.run(ms)
+	}
+	p.c.OnMark(p.now, p.now)
+	p.run(250 * ms)
+	if p.c.bbr.leap != landed {
+		t.Errorf("leap %d", p.c.bbr.leap)
 	}
 }
