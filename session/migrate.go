@@ -90,6 +90,9 @@ func (s *Session) move(now Time, x *path, why moveReason) {
 		s.abandonRecords(x)
 		x.rec, x.mtu = old.rec, old.mtu
 	}
+	if s.fallback == x {
+		s.fallback = nil // no path stands in for itself
+	}
 	s.leaveBehind(now, old, x)
 	s.loss.Activate(x.rec)
 	s.prove(now, old, x, why)

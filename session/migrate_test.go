@@ -86,6 +86,26 @@ func TestDataReturnsIfTheNewPathProvesFalse(t *testing.T) {
 	}
 }
 
+// Data that has returned by itself to the path it came from has nowhere else to go.
+func TestPathThatDataReturnedToIsKeptIfItFails(t *testing.T) {
+	sc := acceptedScript(t, Config{})
+	old := sc.here
+	sc.advance(revalidateAfter + time.Second) // so it is asked again when data returns
+	sc.here = udp(2, 2)
+	sc.write(ping)
+	sc.wantPath("where the frame came from", udp(2, 2))
+	sc.here = old
+	sc.write(ping)
+	sc.wantPath("where the newest frame came from", old)
+	for range 50 {
+		sc.advance(100 * time.Millisecond)
+		if x, ok := sc.known(old); sc.s.Path() != old || !ok || !x.Active {
+			t.Fatalf("data goes to %v, and of %v the session knows %+v, %v", sc.s.Path(), old, x, ok)
+		}
+		sc.ackAll() // which proves nothing
+	}
+}
+
 func TestDataReturnsAsSoonAsTheOldPathAnswersInPlaceOfTheNew(t *testing.T) {
 	sc := acceptedScript(t, Config{})
 	old := sc.here
