@@ -103,6 +103,15 @@ func (o opened) Message(*node.Conn, node.Message)             {}
 func (o opened) PathChanged(_ *node.Conn, old, new node.Path) {}
 func (o opened) Closed(*node.Conn, error)                     {}
 
+// failed is a Handler that tells of each session that has ended: the node it is with
+// heard of it too late.
+type failed chan struct{}
+
+func (f failed) Connected(*node.Conn)                         {}
+func (f failed) Message(*node.Conn, node.Message)             {}
+func (f failed) PathChanged(_ *node.Conn, old, new node.Path) {}
+func (f failed) Closed(*node.Conn, error)                     { f <- struct{}{} }
+
 // openIdle is the process with the peers. It ends when its standard input does, and
 // without a word: to close so many sessions would take long.
 func openIdle(b *testing.B, cfg node.Config, ticket string, sessions int) {
@@ -117,21 +126,32 @@ func openIdle(b *testing.B, cfg node.Config, ticket string, sessions int) {
 	}
 	var wg sync.WaitGroup
 	for range peers {
+		cfg := cfg
+		lost := make(failed, sessions)
+		cfg.Handler = lost
 		n, err := node.Listen(&cfg)
 		if err != nil {
 			b.Fatal(err)
 		}
+		dial := func() { // until it works: the machine may be too busy
+			for {
+				if _, err := n.DialTicket(context.Background(), to); err == nil {
+					return
+				}
+			}
+		}
 		for range at {
 			wg.Go(func() {
 				for range sessions / peers / at {
-					for { // until it works: the machine may be too busy
-						if _, err := n.DialTicket(context.Background(), to); err == nil {
-							break
-						}
-					}
+					dial()
 				}
 			})
 		}
+		go func() {
+			for range lost {
+				dial()
+			}
+		}()
 	}
 	wg.Wait()
 	select {}

@@ -204,7 +204,7 @@ func (s *Session) enterEstablished() {
 	}
 	s.state, s.expires = stateEstablished, Never
 	if !s.awake.listed {
-		s.used = s.e.now
+		s.used, s.rekeyed = s.e.now, s.e.now // no message has passed under the keys
 		s.e.awake.push(s, s.e.now)
 	}
 }
