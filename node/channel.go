@@ -34,9 +34,11 @@ type ChannelConfig struct {
 	// LowLatency makes loss cost less time and a little more traffic. The peer
 	// acknowledges at once. Reliable and Unordered messages of up to 256 bytes
 	// ride along again in the datagrams of the next one to three, until they are
-	// acknowledged (as those of any channel do while there are few); wait neither for the pacer nor for a full congestion window; and
-	// are not held back to share a datagram. All this is bounded: see SPEC §5.1
-	// of package session.
+	// acknowledged (as those of any channel do while there are few); wait neither
+	// for the pacer nor for a full congestion window; and are not held back to
+	// share a datagram. All this is bounded: see SPEC §5.1 of package session.
+	// While such messages are sent, bulk leaves 3 % of what the path carries
+	// free, so that its queue stays short (SPEC §5.2).
 	LowLatency bool
 }
 

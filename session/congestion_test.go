@@ -31,6 +31,48 @@ func TestLossyPathIsFilledAndStaysQuick(t *testing.T) {
 	}
 }
 
+// What is urgent beside bulk on a long path meets hardly a queue, for a little of the rate.
+func TestUrgentFindsAShortQueueOnALongPath(t *testing.T) {
+	const delay, rate, seconds = 100 * time.Millisecond, 100e6, 10
+	w := newWorld(t, 1)
+	p, q := w.pair(wiretest.Link{Delay: delay, Rate: rate, Queue: 2_500_000, MTU: 1500})
+	w.connect(p, q)
+	p.stream(Message{}, 16<<10, 8000)
+	w.run(2*time.Second, nil)
+	bulk := 0
+	q.onArrival = func(x *entry) { bulk += x.size }
+	urgent := p.beats(q, ChannelOptions{LowLatency: true, Priority: 1}, Message{}, 100, 60*seconds, tick)
+	w.run(seconds*time.Second, nil)
+	if got := bulk * 8 / seconds; got < rate*88/100 {
+		t.Errorf("%d bits a second of messages", got)
+	}
+	late := urgent.sorted()
+	if got := late[len(late)*99/100] - delay; got > 13*time.Millisecond {
+		t.Errorf("one urgent message in a hundred waits for more than %v", got)
+	}
+	if got := late[len(late)/2] - delay; got > 3*time.Millisecond {
+		t.Errorf("half of the urgent messages wait for more than %v", got)
+	}
+}
+
+// A send buffer that is smaller than the window does not hide that a path has come to
+// carry less.
+func TestPathFilledByASmallSendBufferIsMeasured(t *testing.T) {
+	link := wiretest.Link{Delay: 50 * time.Millisecond, Rate: 20e6, Queue: 1 << 20, MTU: 1500}
+	w := newWorld(t, 1)
+	p, q := w.peer("alice", nil, Config{SendBuffer: 400_000}), w.peer("bob", nil, Config{})
+	p.host.SetLink(link)
+	s, _ := w.connect(p, q)
+	p.stream(Message{}, 16<<10, 8000)
+	w.run(3*time.Second, nil)
+	link.Rate /= 2
+	p.host.SetLink(link)
+	w.run(8*time.Second, nil)
+	if got := s.Stats().SmoothedRTT; got > 130*time.Millisecond {
+		t.Errorf("a round trip of %v", got)
+	}
+}
+
 // A session that says little for long is as fast as ever when it says much.
 func TestLightTrafficKeepsTheRate(t *testing.T) {
 	w := newWorld(t, 1)

@@ -102,6 +102,7 @@ func (s *Session) takeIn(in inbound, pn uint64, body []byte) {
 	if !in.probing && newest {
 		s.follow(now, x, s.noteUsedID(id))
 	}
+	s.active.rec.SetCalm(now, s.msgs.AsksLowLatency(now))
 	s.msgs.SetPath(s.active.rec.RTT.Smoothed(), s.active.rec.Window(), s.active.mtu.Current())
 }
 

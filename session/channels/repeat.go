@@ -95,6 +95,14 @@ func (s *Set) Urgent() bool {
 	return ch != nil && ch.urgent()
 }
 
+// urgentMemory is how long low latency is asked for after the last message of it.
+const urgentMemory = 2 * time.Second
+
+// AsksLowLatency reports whether the application sends short messages of low latency.
+func (s *Set) AsksLowLatency(now clock.Time) bool {
+	return s.urgentAt != 0 && now.Sub(s.urgentAt) < urgentMemory
+}
+
 func (ch *channel) urgent() bool {
 	if !ch.options.LowLatency {
 		return false

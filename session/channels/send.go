@@ -46,6 +46,9 @@ func (s *Set) Send(now clock.Time, m *Message) (MessageID, error) {
 		return 0, ErrWouldBlock
 	}
 	s.stats.MessagesSent++
+	if ch.options.LowLatency && len(m.Data) <= ShortMessage {
+		s.urgentAt = now
+	}
 	if m.nameless() && s.join(st, m) {
 		s.boundUnsent()
 		return 0, nil

@@ -12,7 +12,7 @@ const (
 	one           = 256
 	gainDown      = 231 // 0.9
 	gainUp        = 320 // 1.25
-	gainEase      = 248
+	gainEase      = 251
 	gainHold      = 192
 	gainDrain     = 128 // 0.5: what a start that triples leaves behind is a whole BDP
 	gainMargin    = 255 // of what is measured (§5.6.2); the draft has 253, which is not needed where Cruise eases
@@ -45,7 +45,9 @@ const (
 	leapShare      = 2  // parts of the path, one of which a leap fills
 	trainTurns     = 2  // round trips that are sent in trains
 	shortRTT       = time.Millisecond
-	upQueue        = 6 * time.Millisecond // what a round trip of gentle probing queues
+	upQueue        = 8 * time.Millisecond // what a round trip of gentle probing queues
+	calmUpQueue    = 3 * time.Millisecond
+	calmMargin     = 8                    // in 256ths, of the rate, that Cruise leaves free when calm
 	gentleTurns    = 3                    // in which it would show
 	queueMin       = 4 * time.Millisecond // RTT_THRESH of RFC 9406 §4.3
 	queueMax       = 16 * time.Millisecond
@@ -100,6 +102,7 @@ type bounds struct {
 type bbr struct {
 	phase  phase
 	filled bool // full_bw_reached
+	calm   bool // somebody waits for short messages: queues are to be shorter still
 	mds    int
 	window int
 	gain   int // of pacing
@@ -121,7 +124,8 @@ type bbr struct {
 	rounds   int    // of the phase
 	since    clock.Time
 	foot     uint64        // rate when Up began
-	steep    bool          // probing has found no queue yet and goes faster
+	steep    bool          // probing has found no queue yet and goes as fast as it may
+	hasteAt  int           // round trip in which it goes faster
 	crowded  bool          // the queue stays when this flow cruises: others fill it
 	standing int           // round trips in a row that saw a queue all the time
 	last     uint64        // most delivered in the last round trip
@@ -237,7 +241,7 @@ func (b *bbr) noise() time.Duration {
 // swelling reports whether probing has made a queue. It compares means, so that
 // jitter does not look like one.
 func (b *bbr) swelling() bool {
-	return b.turn.samples >= queueSamples && b.turn.mean() > max(b.usual, b.minRTT)+max(b.noise(), upQueue)
+	return b.turn.samples >= queueSamples && b.turn.mean() > max(b.usual, b.minRTT)+max(b.noise(), b.upQueue())
 }
 
 func (b *bbr) onRestart(now clock.Time) {

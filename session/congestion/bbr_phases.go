@@ -9,19 +9,25 @@ import (
 func (b *bbr) enter(now clock.Time, p phase) {
 	b.phase, b.since, b.rounds = p, now, 0
 	switch p {
-	case startup, cruise, refill, probeRTT:
+	case startup, refill, probeRTT:
 		b.gain = one
+	case cruise:
+		b.gain = b.cruiseGain()
 	case hold:
 		b.gain = gainHold
 	case drain:
 		b.gain = gainDrain
 	case down:
 		b.gain = gainDown
+		if b.calm && !b.crowded {
+			b.gain = gainDrain
+		}
 	case up:
 		b.steep = b.crowded
 		b.gain = gainUp
 		if !b.steep {
-			b.gain = one + min(gainUp-one, int(upQueue*one/max(b.minRTT, 1)))
+			b.gain = one + min(gainUp-one, int(b.upQueue()*one/max(b.minRTT, 1)))
+			b.hasteAt = gentleTurns
 		}
 	}
 }
@@ -120,13 +126,24 @@ func (b *bbr) climb(now clock.Time, a Ack) {
 		!b.crowded && b.rounds > 0 && b.swelling(),
 		b.crowded && b.rounds > 0 && a.InFlight >= b.inflight(gainUp)+2*b.mds:
 		b.beginDown(now)
-	case !b.steep && b.rounds >= gentleTurns:
-		b.steep, b.gain = true, gainUp
+	case !b.steep && b.rounds >= b.hasteAt:
+		b.hasten()
 	case b.steep && !b.crowded && b.rate() > 2*b.foot:
 		b.filled = false // the path carries far more than was known
 		b.resetPlateau()
 		b.enter(now, startup)
 	}
+}
+
+// hasten makes probing faster that has found no queue: by degrees where its queue would
+// delay others.
+func (b *bbr) hasten() {
+	b.hasteAt += gentleTurns
+	b.gain = min(one+2*(b.gain-one), gainUp)
+	if !b.calm {
+		b.gain = gainUp
+	}
+	b.steep = b.gain == gainUp
 }
 
 // checkProbeRTT keeps little in flight for a while and a round trip (§5.3.4).
@@ -201,9 +218,42 @@ func (b *bbr) ease(t *turn) {
 		}
 	}
 	if b.phase == cruise {
-		b.gain = one
-		if b.standing > 0 && !b.crowded {
-			b.gain = gainEase
-		}
+		b.gain = b.cruiseGain()
 	}
+}
+
+// setCalm says whether queues are to be shorter still. If so, what there is of one goes
+// at once.
+func (b *bbr) setCalm(now clock.Time, calm bool) {
+	if calm == b.calm {
+		return
+	}
+	b.calm = calm
+	if calm && !b.crowded && (b.phase == cruise || b.phase == refill || b.phase == up) {
+		b.beginDown(now)
+	}
+}
+
+// cruiseGain is below one while a queue stands that is this flow's own, and where none
+// is to come to be.
+func (b *bbr) cruiseGain() int {
+	g := one
+	if b.crowded {
+		return g
+	}
+	if b.standing > 0 {
+		g = gainEase
+	}
+	if b.calm {
+		g -= calmMargin
+	}
+	return g
+}
+
+// upQueue is what a round trip of gentle probing queues.
+func (b *bbr) upQueue() time.Duration {
+	if b.calm {
+		return calmUpQueue
+	}
+	return upQueue
 }

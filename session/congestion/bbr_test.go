@@ -191,6 +191,75 @@ func TestQueueStaysShort(t *testing.T) {
 	}
 }
 
+// Where short messages wait behind what is sent the queue is shorter still, at the price of
+// a little of the rate.
+func TestCalmKeepsTheQueueShorter(t *testing.T) {
+	for _, rtt := range []time.Duration{20 * ms, 50 * ms, 200 * ms} {
+		p := newPipe(2_000_000, rtt)
+		p.run(3 * time.Second)
+		p.c.SetCalm(p.now, true)
+		p.run(4 * rtt)
+		p.queue, p.got = 0, 0
+		cruising := uint64(0) // at the fastest
+		for range 20_000 {
+			if p.run(ms); p.c.bbr.phase == cruise {
+				cruising = max(cruising, p.c.Rate(rtt))
+			}
+		}
+		if p.queue > 13*ms {
+			t.Errorf("RTT %v: a queue of %v", rtt, p.queue)
+		}
+		if share := int(cruising) * 100 / p.rate; share < 95 || share > 98 {
+			t.Errorf("RTT %v: cruises at up to %d%% of what the path carries: that drains no queue, or too much is left free", rtt, share)
+		}
+		if share := p.got * 100 / (20 * p.rate); share < 95 {
+			t.Errorf("RTT %v: %d%% of what the path carries", rtt, share)
+		}
+	}
+}
+
+// A queue that probing has made goes at once when somebody waits behind it.
+func TestCalmEndsProbing(t *testing.T) {
+	const rtt = 200 * ms
+	p := newPipe(2_000_000, rtt)
+	p.run(3 * time.Second)
+	for tries := 0; p.c.bbr.phase != up || p.free.Sub(p.now) < 6*ms; tries++ {
+		if p.run(ms); tries == 10_000 {
+			t.Fatal("probing makes no queue")
+		}
+	}
+	p.c.SetCalm(p.now, true)
+	p.run(rtt / 8)
+	if queue := p.free.Sub(p.now); queue > ms {
+		t.Errorf("there is a queue of %v still", queue)
+	}
+}
+
+// So that it finds a path that has come to carry more, and surprises nobody.
+func TestCalmProbingGoesFasterByDegrees(t *testing.T) {
+	p := newPipe(2_000_000, 100*ms)
+	p.run(3 * time.Second)
+	p.c.SetCalm(p.now, true)
+	p.run(time.Second)
+	p.rate *= 8
+	excess := 0
+	for range 20_000 {
+		p.run(ms)
+		b := &p.c.bbr
+		if b.phase != up {
+			excess = 0
+			continue
+		}
+		if n := b.gain - one; excess > 0 && n > 2*excess {
+			t.Fatalf("probing sends %d 256ths too much after %d", n, excess)
+		}
+		excess = b.gain - one
+	}
+	if got := int(p.c.bbr.rate()); !near(got, p.rate, 5) {
+		t.Errorf("%d bytes/s after 20 s, the path carries %d", got, p.rate)
+	}
+}
+
 // Losses that do not come of a queue take a part of the rate and no more.
 // Where acknowledgements come in bunches more has to be in flight than the model says. On
 // the shortest paths a millisecond is allowed for that already: more would be a queue.

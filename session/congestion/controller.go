@@ -109,6 +109,16 @@ func (c *Controller) Rate(srtt time.Duration) uint64 {
 	return mulDiv(num*uint64(c.window), uint64(time.Second), den*uint64(max(srtt, 1)))
 }
 
+// Fills reports whether so many bytes in flight are as much as the path holds, as far as
+// is known.
+func (c *Controller) Fills(inFlight int) bool {
+	return c.algorithm == BBR && c.bbr.filled && inFlight >= c.bbr.inflight(one)
+}
+
+// SetCalm says whether short messages wait behind what is sent. If so BBR keeps the
+// queue of the path shorter than its share of the path asks for.
+func (c *Controller) SetCalm(now clock.Time, calm bool) { c.bbr.setCalm(now, calm) }
+
 // unpaced reports whether the path is so short that pacing would cost more than
 // it is worth.
 func (c *Controller) unpaced(srtt time.Duration) bool {

@@ -93,6 +93,9 @@ func (p *Path) SetMDS(mds int) { p.cc.SetMDS(mds) }
 // Window returns the congestion window in bytes.
 func (p *Path) Window() int { return p.cc.Window() }
 
+// SetCalm says whether short messages that are urgent share the path with others.
+func (p *Path) SetCalm(now clock.Time, calm bool) { p.cc.SetCalm(now, calm) }
+
 // Rate returns at how many bytes a second the controller sends.
 func (p *Path) Rate() uint64 { return p.cc.Rate(p.RTT.Smoothed()) }
 
@@ -101,8 +104,12 @@ func (p *Path) InFlight() int { return p.inFlight }
 
 // OnLimited learns that the application has nothing to send although window and
 // pacer would let it: what the path delivers now says nothing about the most
-// that it can.
-func (p *Path) OnLimited() { p.sampler.OnLimited(p.inFlight) }
+// that it can, unless what is in flight fills it.
+func (p *Path) OnLimited() {
+	if !p.cc.Fills(p.inFlight) {
+		p.sampler.OnLimited(p.inFlight)
+	}
+}
 
 // PTOCount returns how many probe timeouts passed since anything was last
 // acknowledged on the path.
