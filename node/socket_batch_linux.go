@@ -25,7 +25,7 @@ type sendBatch struct {
 	call func(fd uintptr) bool // send, bound once
 }
 
-// mmsghdr is struct mmsghdr of sendmmsg(2).
+// mmsghdr is struct mmsghdr of sendmmsg(2) and recvmmsg(2).
 type mmsghdr struct {
 	unix.Msghdr
 	len uint32

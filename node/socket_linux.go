@@ -16,16 +16,17 @@ import (
 
 // A platformSocket is what Linux adds to a UDP socket: many datagrams in one
 // system call, both ways (UDP_SEGMENT and UDP_GRO, udp(7), for those of one size on
-// one path; sendmmsg(2) for short ones on many). The system call is most of what a
-// datagram costs.
+// one path; sendmmsg(2) and recvmmsg(2) for short ones on many). The system call is most
+// of what a datagram costs.
 type platformSocket struct {
 	receive, send int // buffers granted, in bytes
 
-	gso     atomic.Bool // a failing driver turns it off
-	gro     bool
-	ecn     atomic.Bool // marks are set and told; a system that refuses to turns it off
-	control []byte      // received ancillary data
-	batch   []inbound
+	gso   atomic.Bool // a failing driver turns it off
+	gro   bool
+	ecn   atomic.Bool // marks are set and told; a system that refuses to turns it off
+	batch []inbound
+
+	in *receiveBatch // of who reads; nil until then
 
 	v4, v6 sendAncillary // used with the shard locked
 	out    *sendBatch    // likewise; nil until something is posted
@@ -85,7 +86,6 @@ func (s *platformSocket) init(conn *net.UDPConn) {
 		err6 := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1)
 		s.ecn.Store(err4 == nil || err6 == nil)
 	})
-	s.control = make([]byte, ancillaryRoom)
 	s.v4 = newSendAncillary(unix.IPPROTO_IP, unix.IP_TOS)
 	s.v6 = newSendAncillary(unix.IPPROTO_IPV6, unix.IPV6_TCLASS)
 }
@@ -109,24 +109,43 @@ func (s *platformSocket) batches() (receive, send bool) { return s.gro, s.gso.Lo
 
 func (s *platformSocket) marks() bool { return s.ecn.Load() }
 
-// read returns the datagrams that one system call yields: those of one sender
-// and one size that came in a row, the last of which may be shorter.
+// read returns the datagrams that one system call yields.
 func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) {
-	n, oobn, _, from, err := conn.ReadMsgUDPAddrPort(buf, s.control)
+	if s.in == nil {
+		in, err := newReceiveBatch(conn, buf)
+		if err != nil {
+			return nil, err
+		}
+		s.in = in
+	}
+	n, err := s.in.receive()
 	if err != nil {
 		return nil, err
 	}
-	size, mark := readAncillary(s.control[:oobn])
-	if size <= 0 {
-		size = n
-	}
-	from = unmapped(from)
 	s.batch = s.batch[:0]
-	for b := buf[:n]; ; {
+	bytes, several := 0, false
+	for i := range n {
+		data, control, from := s.in.get(i)
+		s.split(data, control, from)
+		bytes += len(data)
+		several = several || from != s.batch[0].from
+	}
+	s.in.adapt(bytes, several)
+	return s.batch, nil
+}
+
+// split adds the datagrams that the system has joined: those of one sender and one
+// size that came in a row, the last of which may be shorter.
+func (s *platformSocket) split(b, control []byte, from netip.AddrPort) {
+	size, mark := readAncillary(control)
+	if size <= 0 {
+		size = len(b)
+	}
+	for {
 		k := min(size, len(b))
 		s.batch = append(s.batch, inbound{from: from, mark: mark, data: b[:k:k]})
 		if b = b[k:]; len(b) == 0 {
-			return s.batch, nil
+			return
 		}
 	}
 }

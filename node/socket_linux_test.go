@@ -1,10 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
@@ -248,6 +250,85 @@ func bindLoopback(t *testing.T) *udpSocket {
 	return s.(*udpSocket)
 }
 
+// Short datagrams of many senders come by few system calls: the more, the fewer for each.
+func TestShortDatagramsOfManyShareASystemCall(t *testing.T) {
+	const senders, rounds = 50, 2
+	to := bindLoopback(t)
+	var from [senders]*udpSocket
+	for i := range from {
+		from[i] = bindLoopback(t)
+	}
+	for round := range rounds {
+		for i, s := range from {
+			if err := s.write([]byte{byte(i), byte(round)}, 0, wire.ECN(2*(i%2)), to.localAddr()); err != nil { // some ECT(0)
+				t.Fatal(err)
+			}
+		}
+	}
+	got, calls := 0, 0
+	for ; got < senders*rounds; calls++ {
+		batch, err := to.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range batch {
+			i := got % senders
+			if want := (inbound{from[i].localAddr(), wire.ECN(2 * (i % 2)), []byte{byte(i), byte(got / senders)}}); !reflect.DeepEqual(d, want) {
+				t.Fatalf("%+v, want %+v", d, want)
+			}
+			got++
+		}
+	}
+	if most := 2 + senders*rounds/slotsMax + 4; calls > most {
+		t.Errorf("%d calls for %d datagrams, want %d at most", calls, got, most)
+	}
+
+	// Those of one peer, and long ones, are handled a few at a time.
+	if to.in.use == slotsMin {
+		t.Fatal("no more slots for datagrams of many")
+	}
+	for _, c := range []struct {
+		from []*udpSocket
+		size int
+		many bool
+	}{{[]*udpSocket{from[0], from[0]}, 2, false}, {from[:], 2, true}, {from[:], 3000, false}} {
+		for range slotsMax {
+			for _, s := range c.from {
+				if err := s.write(make([]byte, c.size), 0, wire.NotECT, to.localAddr()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for got := 0; got < len(c.from); {
+				batch, err := to.read()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got += len(batch)
+			}
+		}
+		if many := to.in.use > slotsMin; many != c.many {
+			t.Errorf("%d slots after %d datagrams of %d bytes", to.in.use, len(c.from), c.size)
+		}
+	}
+}
+
+// Link-local addresses have their zones, by the names that package net gives them.
+func TestSourceOfADatagramHasItsZone(t *testing.T) {
+	loopback, err := net.InterfaceByIndex(1)
+	if err != nil {
+		t.Fatal("no interface has number 1:", err)
+	}
+	to := bindLoopback(t)
+	to.setReadDeadline(time.Unix(0, 1))
+	to.read() // makes room
+	for scope, zone := range map[uint32]string{0: "", 1: loopback.Name, 1 << 20: "1048576"} {
+		name := unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: netip.MustParseAddr("fe80::1").As16(), Scope_id: scope, Port: networkOrder(4000)}
+		if got, want := to.in.source(&name), netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone(zone), 4000); got != want {
+			t.Errorf("scope %d: %v, want %v", scope, got, want)
+		}
+	}
+}
+
 func FuzzAncillaryData(f *testing.F) {
 	f.Add([]byte(newSendAncillary(unix.IPPROTO_IP, unix.IP_TOS)))
 	f.Add(make([]byte, unix.CmsgSpace(4)))
@@ -299,10 +380,18 @@ func TestPostedDatagramThatFailsHoldsUpNoOther(t *testing.T) {
 	if failed, err := from.flush(); failed != 3 || !errors.Is(err, unix.EINVAL) {
 		t.Errorf("%d failed: %v; want 3 by EINVAL", failed, err)
 	}
-	for _, want := range []byte{1, 4} {
-		if batch, err := to.read(); err != nil || batch[0].data[0] != want {
-			t.Errorf("%v, %v; want %d", batch, err, want)
+	var got []byte
+	for len(got) < 2 {
+		batch, err := to.read()
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, d := range batch {
+			got = append(got, d.data...)
+		}
+	}
+	if want := []byte{1, 4}; !bytes.Equal(got, want) {
+		t.Errorf("% x arrived, want % x", got, want)
 	}
 	from.close()
 	from.post([]byte{1}, to.localAddr())
