@@ -89,7 +89,6 @@ func TestDiagnosisIsInPlainWords(t *testing.T) {
 func TestStatusTellsWhatTheNATDoes(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	stdout, stderr, code := runToEnd(t, holdfast(t, "status", "--json", "--search", "--listen", "127.0.0.1:0", "--server", server.addr))
 	var st struct {
 		Surveyed bool
 		Public   string
@@ -98,8 +97,11 @@ func TestStatusTellsWhatTheNATDoes(t *testing.T) {
 			Flags   wire.NATFlags
 		}
 	}
-	if err := json.Unmarshal([]byte(stdout), &st); err != nil || code != 0 {
-		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
+	for tries := 0; tries < 5 && !st.Surveyed; tries++ { // a machine may be too busy for the time that it takes at most
+		stdout, stderr, code := runToEnd(t, holdfast(t, "status", "--json", "--search", "--listen", "127.0.0.1:0", "--server", server.addr))
+		if err := json.Unmarshal([]byte(stdout), &st); err != nil || code != 0 {
+			t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
+		}
 	}
 	if !st.Surveyed || st.Public != "yes" || st.NAT.Mapping != "endpoint-independent" || st.NAT.Flags != wire.NATSearch {
 		t.Errorf("%+v: want a surveyed network without NAT, and the search on", st)

@@ -128,6 +128,7 @@ type bbr struct {
 	hasteAt  int           // round trip in which it goes faster
 	crowded  bool          // the queue stays when this flow cruises: others fill it
 	standing int           // round trips in a row that saw a queue all the time
+	stood    bool          // one has, since the last probing ended
 	last     uint64        // most delivered in the last round trip
 	usual    time.Duration // mean RTT when it cruises; 0 if not known
 
@@ -353,8 +354,12 @@ func (b *bbr) endTurn(now clock.Time, a Ack) {
 	if b.stopping && !a.Rate.Limited && b.rounds > 0 {
 		b.stopping = false
 		if b.rates[1] > 0 {
+			if b.calm && !b.stood {
+				b.rates[1] = max(b.rates[0], b.rates[1]) // nothing has tried that
+			}
 			b.rates[0], b.rates[1] = b.rates[1], 0
 		}
+		b.stood = false
 	}
 	if b.filled && b.phase != drain && b.phase != probeRTT {
 		b.ease(&t)

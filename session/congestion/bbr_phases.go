@@ -26,7 +26,7 @@ func (b *bbr) enter(now clock.Time, p phase) {
 		b.steep = b.crowded
 		b.gain = gainUp
 		if !b.steep {
-			b.gain = one + min(gainUp-one, int(b.upQueue()*one/max(b.minRTT, 1)))
+			b.gain = one + min(gainUp-one, max(int(b.upQueue()*one/max(b.minRTT, 1)), 1))
 			b.hasteAt = gentleTurns
 		}
 	}
@@ -205,20 +205,29 @@ func (b *bbr) ease(t *turn) {
 	}
 	if t.least <= b.minRTT+b.noise()*3/4 {
 		b.standing = 0
-	} else if b.standing++; !t.limited && t.rates > 0 {
-		every := easeTurns
-		if b.crowded {
-			every = crowdedTurns
-		}
-		if !b.crowded && b.standing%lessTurns == 0 && t.usual() < b.rate()/one*beta {
-			n := max(t.usual(), b.rate()/one*beta)
-			b.rates = [2]uint64{n, n}
-		} else if b.standing%every == 0 {
-			b.rates[0], b.rates[1] = b.rates[1], t.usual()
+	} else {
+		b.standing++
+		b.stood = true
+		if !t.limited && t.rates > 0 {
+			b.renew(t)
 		}
 	}
 	if b.phase == cruise {
 		b.gain = b.cruiseGain()
+	}
+}
+
+// renew voids what was measured before a queue came to stand that does not go.
+func (b *bbr) renew(t *turn) {
+	every := easeTurns
+	if b.crowded {
+		every = crowdedTurns
+	}
+	if !b.crowded && b.standing%lessTurns == 0 && t.usual() < b.rate()/one*beta {
+		n := max(t.usual(), b.rate()/one*beta)
+		b.rates = [2]uint64{n, n}
+	} else if b.standing%every == 0 {
+		b.rates[0], b.rates[1] = b.rates[1], t.usual()
 	}
 }
 

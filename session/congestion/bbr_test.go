@@ -260,6 +260,29 @@ func TestCalmProbingGoesFasterByDegrees(t *testing.T) {
 	}
 }
 
+// What is left free is not forgotten: the rate does not fall further with each probing that
+// comes to no queue, be it for acknowledgements in bunches or because it is broken off.
+func TestCalmKeepsTheRate(t *testing.T) {
+	for _, bunch := range []time.Duration{0, 20 * ms} {
+		for _, pause := range []time.Duration{0, time.Second} { // of calm, after two seconds of it
+			p := newPipe(2_000_000, 200*ms)
+			p.bunch = bunch
+			p.run(3 * time.Second)
+			for range 60 {
+				p.c.SetCalm(p.now, true)
+				p.got = 0
+				p.run(2 * time.Second)
+				if p.c.SetCalm(p.now, pause == 0); pause > 0 {
+					p.run(pause)
+				}
+			}
+			if share := p.got * 100 / (p.rate * int((2*time.Second+pause)/time.Second)); share < 85 {
+				t.Errorf("bunches of %v, pauses of %v: %d%% of what the path carries after 2 minutes", bunch, pause, share)
+			}
+		}
+	}
+}
+
 // Losses that do not come of a queue take a part of the rate and no more.
 // Where acknowledgements come in bunches more has to be in flight than the model says. On
 // the shortest paths a millisecond is allowed for that already: more would be a queue.
