@@ -37,8 +37,9 @@ type ChannelConfig struct {
 	// acknowledged (as those of any channel do while there are few); wait neither
 	// for the pacer nor for a full congestion window; and are not held back to
 	// share a datagram. All this is bounded: see SPEC §5.1 of package session.
-	// While such messages are sent, bulk leaves 3 % of what the path carries
-	// free, so that its queue stays short (SPEC §5.2).
+	// While messages of up to 256 bytes are sent, and with BBR, bulk beside them
+	// leaves 3 % of what a path of 2 ms or more carries free, so that its queue
+	// stays short (SPEC §5.2).
 	LowLatency bool
 }
 

@@ -86,22 +86,29 @@ func awaitIdle(b *testing.B, n *node.Node, opened opened, count int) {
 		stdin.Close()
 		cmd.Wait()
 	})
-	for n := range count {
+	for n := 0; n < count; {
 		select {
-		case <-opened:
+		case more := <-opened:
+			n += more
 		case <-time.After(time.Minute):
 			b.Fatalf("the peers have opened %d sessions, and open no more", n)
 		}
 	}
 }
 
-// opened is a Handler that tells of each session: Accept holds few of them ready.
-type opened chan struct{}
+// opened is a Handler that tells of each session that begins or ends: Accept holds few of
+// them ready.
+type opened chan int
 
-func (o opened) Connected(*node.Conn)                         { o <- struct{}{} }
+func (o opened) Connected(*node.Conn)                         { o <- 1 }
 func (o opened) Message(*node.Conn, node.Message)             {}
 func (o opened) PathChanged(_ *node.Conn, old, new node.Path) {}
-func (o opened) Closed(*node.Conn, error)                     {}
+func (o opened) Closed(*node.Conn, error) {
+	select {
+	case o <- -1:
+	default: // nobody counts any more
+	}
+}
 
 // failed is a Handler that tells of each session that has ended: the node it is with
 // heard of it too late.
@@ -138,6 +145,7 @@ func openIdle(b *testing.B, cfg node.Config, ticket string, sessions int) {
 				if _, err := n.DialTicket(context.Background(), to); err == nil {
 					return
 				}
+				time.Sleep(100 * time.Millisecond)
 			}
 		}
 		for range at {

@@ -51,8 +51,8 @@ type inbound struct {
 // shortMax is the largest datagram that is posted, in bytes: it is copied.
 const shortMax = 128
 
-// batchMax is how many datagrams are handled in one turn of the lock: as many as
-// one system call yields.
+// batchMax is how many datagrams are handled in one turn of the lock: about as many as
+// the system joins.
 const batchMax = 64
 
 // sockets are what one shard speaks through: one socket per address family, on

@@ -26,7 +26,8 @@ type platformSocket struct {
 	ecn   atomic.Bool // marks are set and told; a system that refuses to turns it off
 	batch []inbound
 
-	in *receiveBatch // of who reads; nil until then
+	in     *receiveBatch // of who reads; nil until then
+	singly bool          // the system has no recvmmsg(2), or not for this process
 
 	v4, v6 sendAncillary // used with the shard locked
 	out    *sendBatch    // likewise; nil until something is posted
@@ -118,19 +119,36 @@ func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) 
 		}
 		s.in = in
 	}
-	n, err := s.in.receive()
+	n, err := 0, error(nil)
+	if !s.singly {
+		n, err = s.in.receive()
+		s.singly = isAny(err, cannotReceiveMany)
+	}
+	s.batch = s.batch[:0]
+	if s.singly {
+		return s.readSingly(conn, buf)
+	}
 	if err != nil {
 		return nil, err
 	}
-	s.batch = s.batch[:0]
-	bytes, several := 0, false
+	bytes := 0
 	for i := range n {
 		data, control, from := s.in.get(i)
 		s.split(data, control, from)
 		bytes += len(data)
-		several = several || from != s.batch[0].from
 	}
-	s.in.adapt(bytes, several)
+	s.in.adapt(bytes, s.in.peers())
+	return s.batch, nil
+}
+
+// readSingly is read by recvmsg(2), for systems that have nothing else.
+func (s *platformSocket) readSingly(conn *net.UDPConn, buf []byte) ([]inbound, error) {
+	control := s.in.rooms[0]
+	n, oobn, _, from, err := conn.ReadMsgUDPAddrPort(buf, control)
+	if err != nil {
+		return nil, err
+	}
+	s.split(buf[:n], control[:oobn], unmapped(from))
 	return s.batch, nil
 }
 

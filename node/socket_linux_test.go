@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"reflect"
 	"testing"
 	"time"
 
@@ -253,61 +252,69 @@ func bindLoopback(t *testing.T) *udpSocket {
 // Short datagrams of many senders come by few system calls: the more, the fewer for each.
 func TestShortDatagramsOfManyShareASystemCall(t *testing.T) {
 	const senders, rounds = 50, 2
-	to := bindLoopback(t)
-	var from [senders]*udpSocket
-	for i := range from {
-		from[i] = bindLoopback(t)
-	}
-	for round := range rounds {
-		for i, s := range from {
-			if err := s.write([]byte{byte(i), byte(round)}, 0, wire.ECN(2*(i%2)), to.localAddr()); err != nil { // some ECT(0)
+	for _, singly := range []bool{false, true} { // as on a system that has no recvmmsg
+		to := bindLoopback(t)
+		to.singly = singly
+		got, calls := make(map[string]inbound), 0
+		var from [senders]*udpSocket
+		for i := range from {
+			from[i] = bindLoopback(t)
+		}
+		for round := range rounds {
+			for i := range from {
+				if err := from[i].write([]byte{byte(i), byte(round)}, 0, wire.ECN(2*(i%2)), to.localAddr()); err != nil { // some ECT(0)
+					t.Fatal(err)
+				}
+			}
+		}
+		for ; len(got) < senders*rounds; calls++ {
+			batch, err := to.read()
+			if err != nil {
 				t.Fatal(err)
 			}
-		}
-	}
-	got, calls := 0, 0
-	for ; got < senders*rounds; calls++ {
-		batch, err := to.read()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range batch {
-			i := got % senders
-			if want := (inbound{from[i].localAddr(), wire.ECN(2 * (i % 2)), []byte{byte(i), byte(got / senders)}}); !reflect.DeepEqual(d, want) {
-				t.Fatalf("%+v, want %+v", d, want)
+			for _, d := range batch {
+				got[string(d.data)] = d
 			}
-			got++
+		}
+		for name, d := range got {
+			if i := int(name[0]); d.from != from[i].localAddr() || d.mark != wire.ECN(2*(i%2)) || len(name) != 2 {
+				t.Errorf("% x from %v with mark %d, want one from %v", name, d.from, d.mark, from[i].localAddr())
+			}
+		}
+		if many := calls < senders*rounds/2; many == singly {
+			t.Errorf("%d calls for %d datagrams; singly: %v", calls, len(got), singly)
 		}
 	}
-	if most := 2 + senders*rounds/slotsMax + 4; calls > most {
-		t.Errorf("%d calls for %d datagrams, want %d at most", calls, got, most)
-	}
+}
 
-	// Those of one peer, and long ones, are handled a few at a time.
-	if to.in.use == slotsMin {
-		t.Fatal("no more slots for datagrams of many")
+func TestSlotsFollowWhatComes(t *testing.T) {
+	b, err := newReceiveBatch(bindLoopback(t).conn, make([]byte, 1200))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, c := range []struct {
-		from []*udpSocket
-		size int
-		many bool
-	}{{[]*udpSocket{from[0], from[0]}, 2, false}, {from[:], 2, true}, {from[:], 3000, false}} {
-		for range slotsMax {
-			for _, s := range c.from {
-				if err := s.write(make([]byte, c.size), 0, wire.NotECT, to.localAddr()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for got := 0; got < len(c.from); {
-				batch, err := to.read()
-				if err != nil {
-					t.Fatal(err)
-				}
-				got += len(batch)
-			}
-		}
-		if many := to.in.use > slotsMin; many != c.many {
-			t.Errorf("%d slots after %d datagrams of %d bytes", to.in.use, len(c.from), c.size)
+	for _, step := range []struct {
+		what            string
+		n, bytes, peers int
+		use             int
+	}{
+		{"a short one", 1, 50, 1, 2},
+		{"two of one peer", 2, 100, 1, 2},
+		{"two of two", 2, 100, 2, 4},
+		{"four of two, as of those who acknowledge bulk", 4, 200, 2, 2},
+		{"two of two", 2, 100, 2, 4},
+		{"four of four", 4, 200, 4, 8},
+		{"eight of five", 8, 400, 5, 16},
+		{"some", 5, 250, 5, 16},
+		{"16 of many", 16, 800, 16, 32},
+		{"as many as there may be", 32, 1600, 30, 32},
+		{"few", 8, 400, 8, 16},
+		{"few", 1, 50, 1, 8},
+		{"bulk", 3, 150_000, 3, 2},
+		{"nearly nothing", 1, 50, 1, 2},
+	} {
+		b.n = step.n
+		if b.adapt(step.bytes, step.peers); b.use != step.use {
+			t.Fatalf("%s: %d slots, want %d", step.what, b.use, step.use)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // How many slots recvmmsg(2) may fill: few, so that what comes is handled while it is in
 // the processor's caches, and what one peer's bulk waits for is not held up; more while
-// short datagrams of several peers fill them all.
+// short datagrams of many peers fill them all.
 const (
 	slotsMin  = 2
 	slotsMax  = 32
@@ -84,16 +84,36 @@ func (b *receiveBatch) receive() (int, error) {
 	return b.n, nil
 }
 
-// adapt chooses the number of slots by what the last call has received: so many bytes, and
-// whether they came of several peers.
-func (b *receiveBatch) adapt(bytes int, several bool) {
+// adapt chooses the number of slots by what the last call has received: so many bytes, of
+// so many peers.
+func (b *receiveBatch) adapt(bytes, peers int) {
 	switch {
-	case bytes > slotShort*b.n || b.n > 1 && !several:
+	case bytes > slotShort*b.n || b.n > 1 && peers <= b.n/2:
 		b.use = slotsMin
 	case b.n == b.use && b.n < slotsMax:
 		b.provide(2 * b.n)
+	case b.n <= b.use/4:
+		b.use /= 2
 	}
 }
+
+// peers counts the senders of what is in the slots.
+func (b *receiveBatch) peers() (count int) {
+	for i := range b.n {
+		seen := false
+		for j := 0; j < i && !seen; j++ {
+			seen = b.names[j] == b.names[i]
+		}
+		if !seen {
+			count++
+		}
+	}
+	return count
+}
+
+// cannotReceiveMany are the errors of a system that has no recvmmsg(2), or not for this
+// process.
+var cannotReceiveMany = []error{unix.ENOSYS, unix.EPERM, unix.EOPNOTSUPP}
 
 // receiveInto makes the system call. It reports false if there is nothing to receive.
 func (b *receiveBatch) receiveInto(fd uintptr) bool {

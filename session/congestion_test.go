@@ -73,6 +73,24 @@ func TestPathFilledByASmallSendBufferIsMeasured(t *testing.T) {
 	}
 }
 
+// An application that sends at its own pace says nothing about a path whose round trip has
+// grown, although what is in flight is then as much as it held before.
+func TestSteadyTrafficKeepsTheRateOfALongerPath(t *testing.T) {
+	link := wiretest.Link{Delay: 20 * time.Millisecond, Rate: 10e6, Queue: 100_000, MTU: 1500}
+	w := newWorld(t, 1)
+	p, q := w.pair(link)
+	s, _ := w.connect(p, q)
+	w.transfer(p, 8<<20, 10*time.Second)
+	before := s.active.rec.Rate()
+	link.Delay *= 3
+	p.host.SetLink(link)
+	p.beats(q, ChannelOptions{}, Message{Channel: 3}, 1000, 10_000, 2*time.Millisecond) // 4 Mbit/s
+	w.run(20*time.Second, nil)
+	if now := s.active.rec.Rate(); now < before*8/10 {
+		t.Errorf("the rate has fallen from %d to %d bytes a second", before, now)
+	}
+}
+
 // A session that says little for long is as fast as ever when it says much.
 func TestLightTrafficKeepsTheRate(t *testing.T) {
 	w := newWorld(t, 1)

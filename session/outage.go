@@ -89,6 +89,9 @@ func (s *Session) leaveDead(now Time, x *path, why moveReason) {
 	s.e.emit(Event{Kind: PathFailed, Session: s, Path: dead.Path})
 	s.move(now, x, why)
 	dead.fail(now)
+	if s.fallback == dead {
+		s.fallback = nil
+	}
 	dead.validation.fail()
 	dead.validation.planRetry(now)
 }
@@ -121,6 +124,5 @@ func (s *Session) activeFailed(now Time) {
 	failed := s.active
 	failed.fail(now)
 	s.move(now, back, ownChoice)
-	s.fallback = nil
 	s.removePath(failed)
 }

@@ -134,7 +134,7 @@ func (s *Session) nextFrame(now Time, buf []byte, size, pad int, d *Datagram) in
 	size = min(size, x.allowance())
 	leave := s.leaveFor(now, x, size)
 	if leave == forAll && s.probes == 0 && !s.msgs.Pending() {
-		x.rec.OnLimited()
+		x.rec.OnLimited(s.msgs.Refused(now))
 	}
 	if !s.mustSpeak(now, x) && !s.hasMessages(leave) {
 		return 0

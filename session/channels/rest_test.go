@@ -81,7 +81,7 @@ func rested(t *testing.T, s *Set) *Set {
 	s.describe(&w)
 	cfg.Pool = NewPool()
 	again := Wake(cfg, w.b)
-	s.urgentAt = 0 // it matters for less long than a rest takes to come
+	s.refusedAt, s.urgentAt = 0, 0 // they matter for moments, and nothing is sent at rest
 	if d := differences("Set", reflect.ValueOf(s), reflect.ValueOf(again)); len(d) > 0 {
 		t.Fatalf("a rest changes what is remembered:\n%q", d)
 	}

@@ -39,6 +39,7 @@ func (s *Set) Send(now clock.Time, m *Message) (MessageID, error) {
 	}
 	if reliable(m.Mode) && !s.hasRoom(ch, old) {
 		ch.blocked = true
+		s.refusedAt = now
 		return 0, ErrWouldBlock
 	}
 	if m.Mode == wire.Unreliable && m.Wait && s.unsentFull() {
@@ -153,6 +154,10 @@ func (s *Set) enqueue(m, old *outgoing) {
 func (s *Set) unsentFull() bool {
 	return s.unsentCount >= unsentMessages || s.unsentBytes >= unreliableQueueBytes
 }
+
+// Refused reports whether Send has found no room for a reliable message within the last
+// round trip: its sender may not be back yet with another.
+func (s *Set) Refused(now clock.Time) bool { return s.refusedAt != 0 && now.Sub(s.refusedAt) <= s.rtt }
 
 // NoWait lets the senders go on that wait for room among unreliable messages: the
 // path does not answer, and what they have would be stale once it does.

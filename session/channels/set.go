@@ -49,6 +49,7 @@ type Set struct {
 	copiesEach     int            // what Append may repeat: each so often
 	copiesBytes    int            // and so many bytes
 	writableSignal bool
+	refusedAt      clock.Time // when Send last found no room for a reliable message; 0 if never
 	urgentAt       clock.Time // when the application last sent a short message of low latency; 0 if never
 
 	// What we receive.

@@ -14,7 +14,7 @@ const (
 	gainUp        = 320 // 1.25
 	gainEase      = 251
 	gainHold      = 192
-	gainDrain     = 128 // 0.5: what a start that triples leaves behind is a whole BDP
+	gainDrain     = 128 // 0.5: what a start that triples leaves behind is a whole BDP; also for Down when calm
 	gainMargin    = 255 // of what is measured (§5.6.2); the draft has 253, which is not needed where Cruise eases
 	cwndGain      = 2 * one
 	cwndGainUp    = 576 // 2.25
@@ -47,6 +47,7 @@ const (
 	shortRTT       = time.Millisecond
 	upQueue        = 8 * time.Millisecond // what a round trip of gentle probing queues
 	calmUpQueue    = 3 * time.Millisecond
+	upLeast        = 4                    // in 256ths, by which the rate grows at least: less would be lost in what is measured
 	calmMargin     = 8                    // in 256ths, of the rate, that Cruise leaves free when calm
 	gentleTurns    = 3                    // in which it would show
 	queueMin       = 4 * time.Millisecond // RTT_THRESH of RFC 9406 §4.3

@@ -26,7 +26,7 @@ func (b *bbr) enter(now clock.Time, p phase) {
 		b.steep = b.crowded
 		b.gain = gainUp
 		if !b.steep {
-			b.gain = one + min(gainUp-one, max(int(b.upQueue()*one/max(b.minRTT, 1)), 1))
+			b.gain = one + min(gainUp-one, max(int(b.upQueue()*one/max(b.minRTT, 1)), upLeast))
 			b.hasteAt = gentleTurns
 		}
 	}
@@ -128,7 +128,7 @@ func (b *bbr) climb(now clock.Time, a Ack) {
 		b.beginDown(now)
 	case !b.steep && b.rounds >= b.hasteAt:
 		b.hasten()
-	case b.steep && !b.crowded && b.rate() > 2*b.foot:
+	case b.steep && !b.crowded && !b.calm && b.rate() > 2*b.foot:
 		b.filled = false // the path carries far more than was known
 		b.resetPlateau()
 		b.enter(now, startup)
@@ -232,14 +232,22 @@ func (b *bbr) renew(t *turn) {
 }
 
 // setCalm says whether queues are to be shorter still. If so, what there is of one goes
-// at once.
+// at once. Probing that is broken off for that is soon made good: else one message now and
+// then would keep the flow from ever finding more.
 func (b *bbr) setCalm(now clock.Time, calm bool) {
 	if calm == b.calm {
 		return
 	}
 	b.calm = calm
-	if calm && !b.crowded && (b.phase == cruise || b.phase == refill || b.phase == up) {
+	if !calm || b.crowded {
+		return
+	}
+	switch b.phase {
+	case refill, up:
 		b.beginDown(now)
+		b.wait = firstWait * b.minRTT
+	case down, cruise:
+		b.enter(now, down)
 	}
 }
 

@@ -221,42 +221,71 @@ func TestCalmKeepsTheQueueShorter(t *testing.T) {
 // A queue that probing has made goes at once when somebody waits behind it.
 func TestCalmEndsProbing(t *testing.T) {
 	const rtt = 200 * ms
-	p := newPipe(2_000_000, rtt)
-	p.run(3 * time.Second)
-	for tries := 0; p.c.bbr.phase != up || p.free.Sub(p.now) < 6*ms; tries++ {
-		if p.run(ms); tries == 10_000 {
-			t.Fatal("probing makes no queue")
+	for _, after := range []bool{false, true} {
+		p := newPipe(2_000_000, rtt)
+		p.run(3 * time.Second)
+		for tries := 0; p.c.bbr.phase != up || p.free.Sub(p.now) < 6*ms; tries++ {
+			if p.run(ms); tries == 10_000 {
+				t.Fatal("probing makes no queue")
+			}
+		}
+		if after {
+			p.c.bbr.beginDown(p.now)
+		}
+		p.c.SetCalm(p.now, true)
+		p.run(rtt / 8)
+		if queue := p.free.Sub(p.now); queue > ms {
+			t.Errorf("there is a queue of %v still; probing had ended: %v", queue, after)
 		}
 	}
-	p.c.SetCalm(p.now, true)
-	p.run(rtt / 8)
-	if queue := p.free.Sub(p.now); queue > ms {
-		t.Errorf("there is a queue of %v still", queue)
+}
+
+// Who sends a short message now and then finds that the path carries more all the same.
+func TestCalmThatComesAndGoesDoesNotStopProbing(t *testing.T) {
+	for _, pause := range []time.Duration{500 * ms, time.Second} {
+		p := newPipe(2_000_000, 150*ms)
+		p.run(3 * time.Second)
+		p.rate *= 4
+		for range 30 {
+			p.c.SetCalm(p.now, true)
+			p.run(2 * time.Second)
+			p.c.SetCalm(p.now, false)
+			p.run(pause)
+		}
+		if got := int(p.c.bbr.rate()); !near(got, p.rate, 5) {
+			t.Errorf("pauses of %v: %d bytes/s, the path carries %d", pause, got, p.rate)
+		}
 	}
 }
 
 // So that it finds a path that has come to carry more, and surprises nobody.
 func TestCalmProbingGoesFasterByDegrees(t *testing.T) {
-	p := newPipe(2_000_000, 100*ms)
-	p.run(3 * time.Second)
-	p.c.SetCalm(p.now, true)
-	p.run(time.Second)
-	p.rate *= 8
-	excess := 0
-	for range 20_000 {
-		p.run(ms)
-		b := &p.c.bbr
-		if b.phase != up {
-			excess = 0
-			continue
+	for _, rtt := range []time.Duration{100 * ms, 300 * ms, 600 * ms} {
+		p := newPipe(2_000_000, rtt)
+		p.run(30 * rtt)
+		p.c.SetCalm(p.now, true)
+		p.run(10 * rtt)
+		p.rate *= 8
+		p.queue = 0
+		excess := 0
+		for end := p.now.Add(200 * rtt); p.now < end; {
+			p.run(ms)
+			b := &p.c.bbr
+			if b.phase != up {
+				excess = 0
+				continue
+			}
+			if n := b.gain - one; excess > 0 && n > 2*excess {
+				t.Fatalf("RTT %v: probing sends %d 256ths too much after %d", rtt, n, excess)
+			}
+			excess = b.gain - one
 		}
-		if n := b.gain - one; excess > 0 && n > 2*excess {
-			t.Fatalf("probing sends %d 256ths too much after %d", n, excess)
+		if got := int(p.c.bbr.rate()); !near(got, p.rate, 5) {
+			t.Errorf("RTT %v: %d bytes/s after 200 round trips, the path carries %d", rtt, got, p.rate)
 		}
-		excess = b.gain - one
-	}
-	if got := int(p.c.bbr.rate()); !near(got, p.rate, 5) {
-		t.Errorf("%d bytes/s after 20 s, the path carries %d", got, p.rate)
+		if p.queue > rtt/4+10*ms {
+			t.Errorf("RTT %v: a queue of %v", rtt, p.queue)
+		}
 	}
 }
 

@@ -157,7 +157,7 @@ func (f *linkFlow) drive() {
 	next := clock.Never
 	for f.s.CanSend(f.p, linkSize) {
 		if f.limit != nil && f.sent >= f.limit(now.Sub(linkEpoch)-f.start) {
-			f.p.OnLimited()
+			f.p.OnLimited(false)
 			break
 		}
 		if at := f.s.PaceUntil(now, f.p, true); at > now {

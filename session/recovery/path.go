@@ -104,9 +104,10 @@ func (p *Path) InFlight() int { return p.inFlight }
 
 // OnLimited learns that the application has nothing to send although window and
 // pacer would let it: what the path delivers now says nothing about the most
-// that it can, unless what is in flight fills it.
-func (p *Path) OnLimited() {
-	if !p.cc.Fills(p.inFlight) {
+// that it can. If the application was refused more, for want of room in the send buffer,
+// that holds only as long as what is in flight does not fill the path.
+func (p *Path) OnLimited(refused bool) {
+	if !refused || !p.cc.Fills(p.inFlight) {
 		p.sampler.OnLimited(p.inFlight)
 	}
 }
