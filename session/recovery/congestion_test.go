@@ -110,17 +110,22 @@ func TestBBRSharesALink(t *testing.T) {
 		mbit  float64
 		rtt   time.Duration
 		queue float64 // bandwidth-delay products
+		calm  bool    // the first flow
 	}{
-		{congestion.BBR, 10, 40 * ms, 1},
-		{congestion.BBR, 10, 40 * ms, 4},
-		{congestion.BBR, 50, 20 * ms, 2},
-		{congestion.CUBIC, 10, 40 * ms, 1},
-		{congestion.CUBIC, 50, 20 * ms, 1},
-		{congestion.CUBIC, 50, 20 * ms, 4},
-		{congestion.CUBIC, 20, 100 * ms, 2},
+		{congestion.BBR, 10, 40 * ms, 1, false},
+		{congestion.BBR, 10, 40 * ms, 4, false},
+		{congestion.BBR, 50, 20 * ms, 2, false},
+		{congestion.BBR, 10, 40 * ms, 1, true},
+		{congestion.BBR, 20, 100 * ms, 2, true},
+		{congestion.CUBIC, 10, 40 * ms, 1, false},
+		{congestion.CUBIC, 50, 20 * ms, 1, false},
+		{congestion.CUBIC, 50, 20 * ms, 4, false},
+		{congestion.CUBIC, 20, 100 * ms, 2, false},
+		{congestion.CUBIC, 20, 100 * ms, 2, true},
 	} {
 		l := newBottleneck(t, tt.mbit, int(tt.queue*float64(bdp(tt.mbit, tt.rtt))), 0)
 		a, b := l.flow(congestion.BBR, tt.rtt, 0), l.flow(tt.other, tt.rtt, 2*time.Second)
+		a.p.SetCalm(l.now, tt.calm)
 		l.run(10 * time.Second)
 		a0, b0 := a.received, b.received
 		l.run(40 * time.Second)
