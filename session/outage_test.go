@@ -125,6 +125,28 @@ func TestSilenceIsReportedByDegrees(t *testing.T) {
 
 // [S16] A stranded session keeps its messages for the resume time, goes on
 // probing, and needs no more than one answer.
+// Where the peer was last heard is a better guess than a path that fell silent before.
+func TestPathLeftForDeadIsNotReturnedTo(t *testing.T) {
+	sc := acceptedScript(t, Config{})
+	dead := sc.here
+	sc.send(100)
+	for tries := 0; !sc.s.suspect(); tries++ {
+		if sc.advance(10 * time.Millisecond); tries == 500 {
+			t.Fatal("silence is not noticed")
+		}
+	}
+	sc.here = udp(2, 2)
+	sc.write(ping)
+	sc.wantPath("where the peer is", udp(2, 2))
+	for range 45 {
+		sc.advance(100 * time.Millisecond)
+		if sc.s.Path() == dead {
+			t.Fatal("data is back where nobody answered")
+		}
+		sc.ackAll() // which proves nothing
+	}
+}
+
 func TestStrandedSessionResumes(t *testing.T) {
 	sc := acceptedScript(t, Config{})
 	sc.send(100)
