@@ -119,13 +119,13 @@ func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) 
 		}
 		s.in = in
 	}
-	n, err := 0, error(nil)
-	if !s.singly {
-		n, err = s.in.receive()
-		s.singly = isAny(err, cannotReceiveMany)
-	}
 	s.batch = s.batch[:0]
 	if s.singly {
+		return s.readSingly(conn, buf)
+	}
+	n, err := s.in.receive()
+	if isAny(err, cannotReceiveMany) {
+		s.singly = true
 		return s.readSingly(conn, buf)
 	}
 	if err != nil {
