@@ -88,7 +88,7 @@ func (c *Conn) presentPath() Path {
 	for _, x := range c.sess.Paths(paths[:0]) {
 		if x.Active {
 			p.Validated = p.Validated || x.Validated
-			p.ECN, p.Marked = x.ECN, x.Marked
+			p.ECN, p.Marked, p.Singly = x.ECN, x.Marked, x.Singly
 		}
 	}
 	return p
@@ -107,7 +107,7 @@ func (c *Conn) Paths() []Path {
 		}
 		p := c.shard.describe(x.Path)
 		p.RTT, p.Validated = x.RTT, x.Validated
-		p.ECN, p.Marked = x.ECN, x.Marked
+		p.ECN, p.Marked, p.Singly = x.ECN, x.Marked, x.Singly
 		if x.Active {
 			list = slices.Insert(list, 0, p)
 		} else {

@@ -47,6 +47,11 @@ type Path struct {
 	// paths, and until data has taken the path.
 	ECN    ECNState `json:"ecn,omitzero"`
 	Marked uint64   `json:"marked,omitempty"` // datagrams that routers have marked since that was last tested, as the peer tells
+
+	// Singly says that datagrams leave one by one, at the price of more system calls:
+	// those that left in one call got lost more often than others, so the driver or
+	// the kernel spoils them. They are tried again after ten minutes.
+	Singly bool `json:"singly,omitempty"`
 }
 
 // An ECNState says whether a path keeps ECN marks (RFC 9000 §13.4.2).

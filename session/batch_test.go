@@ -1,10 +1,13 @@
 package session
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/seed-67dce94e/holdfast/session/congestion"
 	"github.com/seed-67dce94e/holdfast/wire"
+	"github.com/seed-67dce94e/holdfast/wire/wiretest"
 )
 
 // Small messages fill datagrams, and datagrams of one size fill a batch: else each
@@ -66,4 +69,96 @@ func TestHeldMessagesWaitForOthers(t *testing.T) {
 	sc.take()
 	sc.change(func(Time) { sc.s.Hold(0) })
 	sc.wantChunk("what is held no longer", wire.TypeMessage)
+}
+
+// batchLink is fast enough for batches.
+func batchLink() wiretest.Link {
+	return wiretest.Link{Delay: 10 * time.Millisecond, Rate: 100e6, Queue: 250_000, MTU: 1500}
+}
+
+// [S57] Where the system spoils what it is given in one call, datagrams soon leave
+// one by one, and what was lost till then slows nothing down any more.
+func TestBatchesThatGetLostAreGivenUp(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, a := range algorithms {
+		transfer := func(spoils func(i, n int) bool) (took time.Duration, singly bool, lost uint64) {
+			w := newWorld(t, 1)
+			p, q := w.pair(batchLink())
+			p.use(a)
+			p.spoils = spoils
+			w.connect(p, q)
+			took = w.transfer(p, 16<<20, time.Minute)
+			return took, p.activePath().Singly, p.session().Stats().Lost
+		}
+		clean, singly, lost := transfer(nil)
+		if singly {
+			t.Errorf("%v: no batches where nothing is wrong with them", a)
+		}
+		for name, spoils := range map[string]func(i, n int) bool{
+			"every batch":                func(i, n int) bool { return true },
+			"every batch of 4 or more":   func(i, n int) bool { return n >= 4 },
+			"all but the first":          func(i, n int) bool { return i > 0 },
+			"the last":                   func(i, n int) bool { return i == n-1 },
+			"a tenth of what is batched": func(i, n int) bool { return rng.IntN(10) == 0 },
+		} {
+			took, singly, lostHere := transfer(spoils)
+			// What CUBIC makes of such losses has hardly any batches of 4.
+			if !singly && (a == congestion.BBR || name != "every batch of 4 or more") {
+				t.Errorf("%v: batches go on although the system loses %s", a, name)
+			}
+			if took > clean+2*time.Second || lostHere > lost+1000 {
+				t.Errorf("%v: %v and %d lost where the system loses %s, %v and %d where nothing", a, took, lostHere, name, clean, lost)
+			}
+		}
+	}
+}
+
+// [S57] Losses that have another cause leave batches alone.
+func TestLossyPathsKeepBatches(t *testing.T) {
+	for _, a := range algorithms {
+		for name, change := range map[string]func(*wiretest.Link){
+			"losses":           func(l *wiretest.Link) { l.Loss = 0.1 },
+			"bursts of losses": func(l *wiretest.Link) { l.Loss, l.Burst = 0.1, 4 },
+			"a short queue":    func(l *wiretest.Link) { l.Queue = 20_000 },
+		} {
+			for seed := range uint64(3) {
+				w := newWorld(t, seed+1)
+				l := batchLink()
+				change(&l)
+				p, q := w.pair(l)
+				p.use(a)
+				w.connect(p, q)
+				p.stream(Message{}, 16<<10, 1<<20)
+				for range 10 {
+					w.run(100*time.Millisecond, nil)
+					if p.activePath().Singly {
+						t.Errorf("%v, seed %d: %s are taken for those of batches", a, seed+1, name)
+						break
+					}
+				}
+			}
+		}
+	}
+}
+
+// [S57] Batches that were given up are tried again after ten minutes, in which the
+// session may have been at rest.
+func TestBatchesGetAnotherChance(t *testing.T) {
+	w := newWorld(t, 1)
+	p, q := w.pair(batchLink())
+	w.connect(p, q)
+	p.spoils = func(i, n int) bool { return true }
+	w.transfer(p, 8<<20, time.Minute)
+	p.spoils = nil
+	for _, tt := range []struct {
+		after time.Duration
+		want  bool
+	}{{0, false}, {9 * time.Minute, false}, {2 * time.Minute, true}} {
+		w.run(tt.after, nil)
+		p.batches = 0
+		w.transfer(p, 4<<20, time.Minute)
+		if got := p.batches > 0; got != tt.want || p.activePath().Singly == tt.want {
+			t.Errorf("%v later there are %d batches; singly: %v", tt.after, p.batches, p.activePath().Singly)
+		}
+	}
 }

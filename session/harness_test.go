@@ -34,10 +34,12 @@ type peer struct {
 	lastClosed  Event
 	traffic     map[netip.AddrPort]*traffic
 	spins       int
-	restless    bool   // its sessions go to rest as soon as they can
-	latest      []byte // datagram sent
-	marked      bool   // it was
-	asleep      bool   // the machine is suspended: it hears nothing, and no timer fires
+	restless    bool                // its sessions go to rest as soon as they can
+	latest      []byte              // datagram sent
+	marked      bool                // it was
+	asleep      bool                // the machine is suspended: it hears nothing, and no timer fires
+	batches     int                 // of several datagrams, sent
+	spoils      func(i, n int) bool // whether datagram i of a batch of n never leaves
 	dialWith    congestion.Algorithm
 	buf         []byte
 }
@@ -163,14 +165,19 @@ func (p *peer) drain() {
 
 // send puts datagrams on the network, one for each segment.
 func (p *peer) send(d Datagram) {
-	data := d.Data
-	for len(data) > 0 {
-		n := len(data)
-		if d.Segment > 0 {
-			n = min(n, d.Segment)
+	size := d.Segment
+	if size == 0 {
+		size = len(d.Data)
+	}
+	n, i := (len(d.Data)+size-1)/size, 0
+	if n > 1 {
+		p.batches++
+	}
+	for data := range slices.Chunk(d.Data, size) {
+		if n == 1 || p.spoils == nil || !p.spoils(i, n) {
+			p.sendOne(d.Path, d.ECN, data)
 		}
-		p.sendOne(d.Path, d.ECN, data[:n])
-		data = data[n:]
+		i++
 	}
 }
 

@@ -73,6 +73,14 @@ func (x *path) ecn() (state ECNState, ce uint64) {
 	return x.rec.ECN()
 }
 
+// singly reports whether frames leave on x one by one because batches got lost.
+func (x *path) singly() bool {
+	if x.rec == nil {
+		return x.memory.BatchesRefused()
+	}
+	return x.rec.BatchesRefused()
+}
+
 // pto is the probe timeout of x as measured so far.
 func (x *path) pto() time.Duration { return x.rtt().PTO(maxAckDelay) }
 
@@ -226,7 +234,7 @@ func (s *Session) Paths(into []PathInfo) []PathInfo {
 	for _, x := range s.paths {
 		info := PathInfo{
 			Path: x.Path, Validated: x.validated, Active: x == s.active,
-			RTT: x.rtt().Smoothed(), MTU: x.mtu.Current(),
+			RTT: x.rtt().Smoothed(), MTU: x.mtu.Current(), Singly: x.singly(),
 		}
 		info.ECN, info.Marked = x.ecn()
 		into = append(into, info)
@@ -243,6 +251,7 @@ type PathInfo struct {
 	MTU       int      // largest UDP payload known to pass, in bytes
 	ECN       ECNState // whether the path keeps ECN marks
 	Marked    uint64   // datagrams marked CE on it since that was last tested, as the peer tells
+	Singly    bool     // datagrams leave one by one: those that left in one system call got lost
 }
 
 // An ECNState says whether a path keeps ECN marks (SPEC §5.3).

@@ -71,14 +71,20 @@ func (s *Session) probeDue(now Time, x *path) bool {
 // nextBatch writes as many frames for the active path as fit in buf and may be
 // sent, all of one size but the last. Small messages seldom fill the first one to
 // the brim: the others then take its size, and those that come out a little shorter
-// are padded. What falls short by more ends the batch.
+// are padded. What falls short by more ends the batch. What is sent for a probe
+// timeout leaves on its own: batches may be what does not pass.
 func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
 	if d, ok := s.nextMTUProbe(now, buf); ok {
 		return d, true
 	}
-	d := Datagram{Path: s.active.Path}
-	size := s.active.mtu.Current()
-	for at, pad := 0, 0; len(buf)-at >= size || at == 0; pad = padMax {
+	x := s.active
+	d := Datagram{Path: x.Path}
+	size, most := x.mtu.Current(), x.rec.BatchMax(now)
+	if s.probes > 0 {
+		most = 1
+	}
+	first, frames := s.loss.NextPN(), 0
+	for at, pad := 0, 0; frames < most && (len(buf)-at >= size || at == 0); pad = padMax {
 		n := s.nextFrame(now, buf[at:], size, pad, &d)
 		if n == 0 {
 			break
@@ -89,13 +95,17 @@ func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
 				size = n
 			}
 		}
+		frames++
 		at += n
 		d.Data = buf[:at]
-		if n < size || s.active.Path != d.Path || s.copied {
+		if n < size || s.active != x || s.copied {
 			break
 		}
 	}
-	return d, len(d.Data) > 0
+	if frames > 1 {
+		s.loss.OnBatch(first)
+	}
+	return d, frames > 0
 }
 
 // mark returns the ECN codepoint of the next frame for the active path (SPEC §5.3).

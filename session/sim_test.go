@@ -86,6 +86,9 @@ func newSimulation(w *world) *simulation {
 		if (w.seed+uint64(i))%3 == 0 {
 			p.restless, p.ep.restAfter = true, 0
 		}
+		if (w.seed+uint64(i))%5 == 0 { // its system spoils batches
+			p.spoils = func(i, n int) bool { return i > 0 }
+		}
 	}
 	if sim.chance(0.5) {
 		sim.stranger = newStranger(sim)

@@ -80,7 +80,15 @@ func (p provedPath) String() string {
 	if p.Active {
 		role = "carries the data"
 	}
-	return fmt.Sprintf("%s  %s%s, %s, %s%s", since(p.ElapsedMS), p.Path, from(p.Path), roundTrip(p.RTT), role, marks(p.Path))
+	return fmt.Sprintf("%s  %s%s, %s, %s%s%s", since(p.ElapsedMS), p.Path, from(p.Path), roundTrip(p.RTT), role, marks(p.Path), singly(p.Path))
+}
+
+// singly says so if batches of datagrams get lost.
+func singly(p node.Path) string {
+	if p.Singly {
+		return ", one datagram in each system call, since batches got lost"
+	}
+	return ""
 }
 
 // marks says what routers on the path do to marks, if that is known.

@@ -21,6 +21,9 @@ func (b *bbr) learnBaseline(t *turn) {
 	}
 }
 
+// acquit forgets how much is usually lost.
+func (b *bbr) acquit() { b.lost, b.seen, b.turn.lost = 0, 0, 0 }
+
 // congested reports whether anything was marked, or more was lost than 2 % and what
 // is usual, by more than chance explains: two standard deviations with a queue,
 // three without, and one datagram. In Startup, which has yet to learn what is usual,

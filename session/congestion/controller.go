@@ -293,6 +293,17 @@ func (c *Controller) Undo() bool {
 	return true
 }
 
+// Acquit learns that the losses so far had a cause in this host, which is gone: CUBIC
+// goes on in slow start, and BBR forgets how much the path usually loses.
+func (c *Controller) Acquit(now clock.Time) {
+	c.recovery = now
+	c.canUndo = false
+	c.ssthresh = noSSThresh
+	c.hystart.init()
+	c.cubic.stop()
+	c.bbr.acquit()
+}
+
 // OnPersistentCongestion starts over from the smallest window: for several
 // probe timeouts nothing came through (RFC 9002 §7.6.2).
 func (c *Controller) OnPersistentCongestion() {

@@ -75,6 +75,7 @@ func (p *Path) onLoss(now clock.Time, f *Sent) {
 		return
 	}
 	p.lossRate.lost()
+	p.batches.onLost(f)
 	open := p.cc.Undoable()
 	if p.cc.OnLoss(now, f.At, f.Size) {
 		if !open {

@@ -68,6 +68,7 @@ func (s *State) onArrived(i int32, r *Result) {
 	p := f.Path
 	if f.state == outstanding {
 		p.lossRate.arrived()
+		p.batches.onArrived(f)
 		s.log.outstanding--
 		p.release(f)
 		p.ack.any, p.ack.largest = true, f.PN
@@ -95,6 +96,7 @@ func (s *State) onArrived(i int32, r *Result) {
 // lost in the last episode has, the congestion window is given back.
 func (p *Path) onSpurious(f *Sent) {
 	p.reordering.onSpurious(p.arrived - 1 - f.ordinal)
+	p.batches.onSpurious(f)
 	if f.Flags&MTUProbe != 0 || f.episode != p.episode.id || !p.cc.Undoable() {
 		return
 	}

@@ -47,6 +47,7 @@ type Path struct {
 	patient  bool       // SetPatient
 
 	ecn        ecn
+	batches    batchHealth
 	lossRate   lossRate
 	reordering reordering
 	episode    episode

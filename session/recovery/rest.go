@@ -13,10 +13,14 @@ type Memory struct {
 	reordering reordering
 	cc         congestion.Memory
 	ecn        ecn
+	singly     clock.Time // until when batches are refused; 0 if they are not
 }
 
 // ECN is as in Path.
 func (m *Memory) ECN() (state ECNState, ce uint64) { return m.ecn.state, m.ecn.ce }
+
+// BatchesRefused is as in Path.
+func (m *Memory) BatchesRefused() bool { return m.singly != 0 }
 
 // Rest returns what is to be remembered of a path that carries nothing, and lets
 // the caller forget the rest. It reports false while there is more than that: the
@@ -26,7 +30,7 @@ func (p *Path) Rest(now clock.Time, maxAckDelay time.Duration) (m Memory, ok boo
 		return m, false
 	}
 	cc, ok := p.cc.Rest(now, p.RTT.PTO(maxAckDelay))
-	return Memory{p.RTT, p.reordering, cc, p.ecn}, ok
+	return Memory{p.RTT, p.reordering, cc, p.ecn, p.batches.refusedUntil()}, ok
 }
 
 // Answered learns that the frame numbered NextPN was sent while s was at rest, and
@@ -42,5 +46,8 @@ func (s *State) Answered() {
 func (p *Path) Wake(m *Memory, a congestion.Algorithm, mds int) {
 	p.Init(a, mds)
 	p.RTT, p.reordering, p.ecn = m.RTT, m.reordering, m.ecn
+	if m.singly != 0 {
+		p.batches.refuse(m.singly, 0)
+	}
 	p.cc.Wake(m.cc)
 }

@@ -26,6 +26,7 @@ const (
 	ECT0
 
 	afterSample // sent when the RTT of the path was already known
+	batched     // left in one system call with others
 )
 
 // Sent is a frame that was sent.
