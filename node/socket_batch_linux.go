@@ -12,8 +12,7 @@ import (
 
 // A sendBatch holds short datagrams, to whatever addresses, for sendmmsg(2).
 type sendBatch struct {
-	raw     syscall.RawConn
-	isIPv4  bool // of the socket; one for IPv6 may serve both
+	to      *sender // of the same socket
 	n, sent int
 	errno   syscall.Errno
 
@@ -31,54 +30,29 @@ type mmsghdr struct {
 	len uint32
 }
 
-func newSendBatch(conn *net.UDPConn) (*sendBatch, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	b := &sendBatch{raw: raw}
+func newSendBatch(to *sender) *sendBatch {
+	b := &sendBatch{to: to}
 	b.call = b.send
-	raw.Control(func(fd uintptr) {
-		domain, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
-		b.isIPv4 = domain == unix.AF_INET
-	})
 	for i := range b.heads {
 		h := &b.heads[i].Msghdr
 		h.Iov = &b.parts[i]
 		h.SetIovlen(1)
 		h.Name = (*byte)(unsafe.Pointer(&b.names[i]))
-		h.Namelen = unix.SizeofSockaddrInet6
-		if b.isIPv4 {
-			h.Namelen = unix.SizeofSockaddrInet4
-		}
 		b.parts[i].Base = &b.data[i][0]
 	}
-	return b, nil
+	return b
 }
 
 func (b *sendBatch) add(d []byte, to netip.AddrPort) {
 	b.parts[b.n].SetLen(copy(b.data[b.n][:], d))
-	name := &b.names[b.n]
-	if b.isIPv4 {
-		name := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
-		name.Family, name.Addr = unix.AF_INET, to.Addr().As4()
-		name.Port = networkOrder(to.Port())
-	} else {
-		name.Family, name.Addr = unix.AF_INET6, to.Addr().As16()
-		name.Port = networkOrder(to.Port())
-	}
+	b.heads[b.n].Namelen = b.to.address(&b.names[b.n], to)
 	b.n++
-}
-
-func networkOrder(port uint16) (n uint16) {
-	*(*[2]byte)(unsafe.Pointer(&n)) = [2]byte{byte(port >> 8), byte(port)}
-	return n
 }
 
 // flush sends all that is held. A datagram that cannot be sent holds up no other.
 func (b *sendBatch) flush() (failed int, err error) {
 	for b.sent < b.n {
-		if e := b.raw.Write(b.call); e != nil {
+		if e := b.to.raw.Write(b.call); e != nil {
 			failed, err = failed+b.n-b.sent, e // the socket is closed
 			break
 		}
@@ -93,7 +67,7 @@ func (b *sendBatch) flush() (failed int, err error) {
 
 // send makes the system call. It reports false if it has to wait for room.
 func (b *sendBatch) send(fd uintptr) bool {
-	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.heads[b.sent])), uintptr(b.n-b.sent), 0, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.heads[b.sent])), uintptr(b.n-b.sent), 0, 0, 0)
 	switch b.errno = errno; errno {
 	case 0:
 		b.sent += int(n)
@@ -105,20 +79,16 @@ func (b *sendBatch) send(fd uintptr) bool {
 	return true
 }
 
-// post has a short datagram sent with others. One whose address has a zone, which
-// the system wants as a number, goes alone.
+// post has a short datagram sent with others, if its address allows for that.
 func (s *platformSocket) post(conn *net.UDPConn, d []byte, to netip.AddrPort) error {
 	if s.out == nil {
-		var err error
-		if s.out, err = newSendBatch(conn); err != nil {
-			return err
-		}
+		s.out = newSendBatch(s.one)
 	}
 	var err error
 	if s.out.n == batchMax {
 		_, err = s.out.flush()
 	}
-	if to.Addr().Zone() != "" || s.out.isIPv4 && !to.Addr().Is4() {
+	if !s.one.reaches(to.Addr()) {
 		return s.write(conn, d, 0, wire.NotECT, to)
 	}
 	s.out.add(d, to)

@@ -30,6 +30,7 @@ type platformSocket struct {
 	singly bool          // the system has no recvmmsg(2), or not for this process
 
 	v4, v6 sendAncillary // used with the shard locked
+	one    *sender       // likewise
 	out    *sendBatch    // likewise; nil until something is posted
 }
 
@@ -87,6 +88,7 @@ func (s *platformSocket) init(conn *net.UDPConn) {
 		err6 := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1)
 		s.ecn.Store(err4 == nil || err6 == nil)
 	})
+	s.one = newSender(raw)
 	s.v4 = newSendAncillary(unix.IPPROTO_IP, unix.IP_TOS)
 	s.v6 = newSendAncillary(unix.IPPROTO_IPV6, unix.IPV6_TCLASS)
 }
@@ -211,8 +213,11 @@ func (s *platformSocket) transmitAs(conn *net.UDPConn, b []byte, segment int, ma
 	if to.Addr().Is4() {
 		control = s.v4
 	}
-	_, _, err := conn.WriteMsgUDPAddrPort(b, control.of(marked, segment), to)
-	return err
+	if !s.one.reaches(to.Addr()) {
+		_, _, err := conn.WriteMsgUDPAddrPort(b, control.of(marked, segment), to)
+		return err
+	}
+	return s.one.send(b, control.of(marked, segment), to)
 }
 
 // isAny reports whether err is one of some errors of the system.

@@ -431,15 +431,47 @@ func TestPostingOnASocketForBothFamilies(t *testing.T) {
 	}
 }
 
-func TestPostingAllocatesNothing(t *testing.T) {
+func TestSendingAllocatesNothing(t *testing.T) {
 	from, to := bindLoopback(t), bindLoopback(t)
 	addr, d := to.localAddr(), make([]byte, 40)
-	if n := testing.AllocsPerRun(100, func() {
-		for range 10 {
-			from.post(d, addr)
+	for name, send := range map[string]func(){
+		"posted": func() {
+			for range 10 {
+				from.post(d, addr)
+			}
+			from.flush()
+		},
+		"alone":      func() { from.write(d, 0, wire.NotECT, addr) },
+		"in a batch": func() { from.write(d, 10, wire.ECT0, addr) },
+	} {
+		if n := testing.AllocsPerRun(100, send); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
 		}
-		from.flush()
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
+	}
+}
+
+// An address that the system call has no form for is an error, or takes another way;
+// the next datagram is sent as ever.
+func TestAddressThatASocketDoesNotReach(t *testing.T) {
+	from, to := bindLoopback(t), bindLoopback(t)
+	for name, send := range map[string]func(netip.AddrPort) error{
+		"alone":  func(to netip.AddrPort) error { return from.write([]byte{1}, 0, wire.NotECT, to) },
+		"posted": func(to netip.AddrPort) error { return from.post([]byte{1}, to) },
+	} {
+		for _, addr := range []string{"[::1]:4000", "[fe80::1%lo]:4000"} {
+			if err := send(netip.MustParseAddrPort(addr)); err == nil {
+				t.Errorf("%s: %s from a socket for IPv4 is no error", name, addr)
+			}
+		}
+	}
+	if err := from.write([]byte{7}, 0, wire.NotECT, to.localAddr()); err != nil {
+		t.Fatal(err)
+	}
+	if batch, err := to.read(); err != nil || batch[0].data[0] != 7 {
+		t.Error(batch, err)
+	}
+	from.close()
+	if err := from.write([]byte{1}, 0, wire.NotECT, to.localAddr()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("on a closed socket: %v", err)
 	}
 }
