@@ -85,7 +85,12 @@ func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
 	}
 	first, frames := s.loss.NextPN(), 0
 	for at, pad := 0, 0; frames < most && (len(buf)-at >= size || at == 0); pad = padMax {
-		n := s.nextFrame(now, buf[at:], size, pad, &d)
+		var n int
+		if at > 0 && s.steady(x) {
+			n = s.another(now, buf[at:], size, pad, &d)
+		} else {
+			n = s.nextFrame(now, buf[at:], size, pad, &d)
+		}
 		if n == 0 {
 			break
 		}
@@ -165,9 +170,7 @@ func (s *Session) nextFrame(now Time, buf []byte, size, pad int, d *Datagram) in
 	if f.empty() {
 		return 0
 	}
-	if short := f.limit - len(f.b); short > 0 && short <= pad && s.msgs.Pending() {
-		f.padTo(f.limit)
-	}
+	f.padUpTo(pad, s.msgs.Pending())
 	probe := s.probes > 0
 	s.noteSpoken(&f)
 	if twice = twice && f.eliciting; twice {
@@ -178,6 +181,39 @@ func (s *Session) nextFrame(now Time, buf []byte, size, pad int, d *Datagram) in
 		s.keepCopy(buf[:n], probe)
 	}
 	return n
+}
+
+// steady reports whether nothing but messages is left to say on the active path, once
+// it has been sent a frame, and nothing but window and pacer can be in the way.
+func (s *Session) steady(x *path) bool { return x.validated && s.probes == 0 && !s.escorted() }
+
+// another is nextFrame for all frames of a batch but the first, while s is steady. Most
+// of what nextFrame asks has the same answer as before.
+func (s *Session) another(now Time, buf []byte, size, pad int, d *Datagram) int {
+	x := s.active
+	switch {
+	case !s.msgs.Pending(), !s.loss.CanSend(x.rec, size), s.holdUntil > now,
+		s.loss.PaceUntil(now, x.rec, true) > now,
+		d.ECN == wire.ECT0 && !x.rec.Markable():
+		return 0
+	}
+	s.rekeyIfDue(now)
+	if s.keys.Exhausted() {
+		return 0
+	}
+	f := s.openFrame(buf, x, min(size, len(buf)))
+	if d.ECN == wire.ECT0 {
+		f.flags = recovery.ECT0
+	}
+	f.b, f.refs = s.msgs.Append(now, f.b, f.limit, f.refs)
+	s.copies.bytes = s.msgs.CopiesLeft()
+	if f.empty() {
+		return 0
+	}
+	f.eliciting = true
+	f.padUpTo(pad, s.msgs.Pending())
+	s.noteSpoken(&f)
+	return s.sealFrame(now, &f)
 }
 
 // addChunks fills a frame for the active path: what the path and the connection
@@ -306,6 +342,13 @@ func (f *frame) addPing() {
 	f.b = append(f.b, byte(wire.TypePing))
 	f.refs = append(f.refs, recovery.Ref{Kind: wire.TypePing})
 	f.eliciting = true
+}
+
+// padUpTo pads a frame that falls short by so many bytes at most, if more waits.
+func (f *frame) padUpTo(most int, waits bool) {
+	if short := f.limit - len(f.b); short > 0 && short <= most && waits {
+		f.padTo(f.limit)
+	}
 }
 
 // padTo makes the frame, without its tag, at least n bytes long.

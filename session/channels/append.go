@@ -46,6 +46,9 @@ func (s *Set) appendMessages(now clock.Time, b []byte, limit int, refs []recover
 		refs = append(refs, ref)
 		ch.charge(st, len(b)-before)
 		s.schedule(ch)
+		if len(b) == limit {
+			return b, refs
+		}
 	}
 }
 

@@ -36,15 +36,22 @@ type Pacer struct {
 
 // OnSent takes a frame out of the bucket. inFlight is without it.
 func (p *Pacer) OnSent(now clock.Time, size, inFlight int, c *Controller, srtt time.Duration) {
-	p.bytes = p.level(now, inFlight, c, c.Rate(srtt)) - size
+	if !p.current(now, inFlight) {
+		p.bytes = p.level(now, inFlight, c, c.Rate(srtt))
+	}
+	p.bytes -= size
 	p.at, p.due = now, 0
 }
+
+// current reports whether bytes is what the bucket holds: a datagram was sent at this
+// moment.
+func (p *Pacer) current(now clock.Time, inFlight int) bool { return p.at == now && inFlight > 0 }
 
 // Until returns when a datagram of the largest size may be sent: now, or a
 // moment at which several may. If something waits for that and is sent later, what it
 // missed is made good.
 func (p *Pacer) Until(now clock.Time, inFlight int, c *Controller, srtt time.Duration, waits bool) clock.Time {
-	if c.unpaced(srtt) {
+	if c.unpaced(srtt) || p.current(now, inFlight) && p.bytes >= c.mds {
 		return now
 	}
 	rate := c.Rate(srtt)
