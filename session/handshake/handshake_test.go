@@ -316,7 +316,7 @@ func TestNoCurveOperationBeforeTheCheapChecks(t *testing.T) {
 	resp, _ := p.respond(good)
 	blind = *p.alice
 	blind.private = nil
-	p.initiator.id, p.initiator.noise = &blind, nil // to be made again from the keys
+	p.initiator.dh.id, p.initiator.noise = &blind, nil // to be made again from the keys
 	for at := range resp {
 		bad := bytes.Clone(resp)
 		bad[at] ^= 1
@@ -415,14 +415,14 @@ func TestOneselfIsRefused(t *testing.T) {
 	if _, err := p.bob.Initiate(p.bob.Public(), app, &p.bobSays, p.bobEphemeral); !errors.Is(err, ErrSelf) {
 		t.Errorf("dial: %v", err)
 	}
-	twin := *p.bob // bob's key in a program that does not check whom it dials
+	twin := newIdentity(t, 2) // bob's key in a program that does not check whom it dials
 	twin.public[31] ^= 0x80
-	p.alice = &twin
+	p.alice = twin
 	i, err := twin.Initiate(p.bob.Public(), app, &p.aliceSays, p.aliceEphemeral)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i.id.public = p.bob.Public()
+	i.dh.id.public = p.bob.Public()
 	message, err := i.restart()
 	if err != nil {
 		t.Fatal(err)
@@ -430,6 +430,65 @@ func TestOneselfIsRefused(t *testing.T) {
 	i.seal(message)
 	if _, err := p.responder.Read(i.Frame()); !errors.Is(err, ErrSelf) {
 		t.Errorf("INIT: %v", err)
+	}
+}
+
+// What two identities have in common is worked out once, when a handshake between
+// them has succeeded, and used from then on.
+func TestKnownPeerCostsLess(t *testing.T) {
+	p := newPair(t)
+	handshake := func() error {
+		resp, res := p.respond(p.initiator.Frame())
+		got, err := p.initiator.HandleResp(resp)
+		if err == nil && (got.Send != res.Recv || got.Recv != res.Send) {
+			t.Error("the secrets differ")
+		}
+		return err
+	}
+	knows := func(who string, id *Identity, peer wire.PeerID, want bool) {
+		t.Helper()
+		if _, got := id.known[peer]; got != want {
+			t.Errorf("%s knows the other: %v, want %v", who, got, want)
+		}
+	}
+	if _, err := p.responder.Read(p.initiator.Frame()); err != nil {
+		t.Fatal(err)
+	}
+	knows("bob, who has refused,", p.bob, p.alice.Public(), false)
+	knows("alice, who has no answer,", p.alice, p.bob.Public(), false)
+	for range 2 {
+		if err := handshake(); err != nil {
+			t.Fatal(err)
+		}
+		knows("bob", p.bob, p.alice.Public(), true)
+		knows("alice", p.alice, p.bob.Public(), true)
+		if n := len(p.alice.known) + len(p.bob.known); n != 2 {
+			t.Errorf("%d secrets are remembered", n)
+		}
+		p.initiator = p.initiate()
+	}
+	p.bob.known.add(p.alice.Public(), [32]byte{1}) // not what it is: is it used?
+	if _, err := p.responder.Read(p.initiator.Frame()); !errors.Is(err, ErrAuth) {
+		t.Errorf("bob works it out again: %v", err)
+	}
+	p.alice.known.add(p.bob.Public(), [32]byte{1})
+	p.initiator = p.initiate()
+	if err := handshake(); err != nil {
+		t.Errorf("alice works it out again: %v", err)
+	}
+}
+
+func TestKnownPeersAreBounded(t *testing.T) {
+	k := make(knownSecrets)
+	for i := range 2 * knownMax {
+		k.add(wire.PeerID{byte(i), byte(i >> 8)}, [32]byte{byte(i)})
+	}
+	if len(k) != knownMax {
+		t.Errorf("%d peers are known", len(k))
+	}
+	newest := 2*knownMax - 1
+	if _, ok := k[wire.PeerID{byte(newest), byte(newest >> 8)}]; !ok {
+		t.Error("the newest is not among them")
 	}
 }
 

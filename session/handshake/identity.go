@@ -17,13 +17,14 @@ var (
 	ErrApp     = errors.New("handshake: application name too long")
 )
 
-// An Identity is a private key and what follows from it. It does not change and
-// may be shared by goroutines.
+// An Identity is a private key and what follows from it. One goroutine at a
+// time may use it.
 type Identity struct {
 	private  []byte
 	public   wire.PeerID
 	macKey   [32]byte // of MAC1 in frames to us
 	resetKey [32]byte
+	known    knownSecrets
 }
 
 // NewIdentity returns the identity of an X25519 private key. All but the
@@ -32,7 +33,7 @@ func NewIdentity(private [32]byte) (*Identity, error) {
 	if private == [32]byte{} {
 		return nil, errors.New("handshake: the private key is all zero")
 	}
-	id := &Identity{private: private[:], public: publicKey(private[:])}
+	id := &Identity{private: private[:], public: publicKey(private[:]), known: make(knownSecrets)}
 	id.macKey = macKey(id.public)
 	id.resetKey = deriveKey(labelReset, private[:])
 	return id, nil

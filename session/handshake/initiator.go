@@ -17,7 +17,6 @@ const (
 
 // An Initiator is one attempt to open a session with a peer.
 type Initiator struct {
-	id       *Identity
 	peer     wire.PeerID
 	conn     wire.ConnID
 	params   []byte
@@ -25,6 +24,7 @@ type Initiator struct {
 	private  ephemeral
 
 	frame  [wire.InitLen]byte
+	dh     x25519DH
 	noise  *noise.HandshakeState // nil after a RESP that failed
 	done   bool
 	cookie cipher.AEAD
@@ -48,12 +48,12 @@ func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, 
 		return nil, err
 	}
 	i := &Initiator{
-		id:       id,
 		peer:     peer,
 		conn:     params.ConnID,
 		params:   params.Append(nil),
 		prologue: intro,
 		private:  ephemeral,
+		dh:       x25519DH{id: id},
 		cookie:   aead,
 		mac:      newHasher(id.macKey[:]),
 	}
@@ -68,7 +68,7 @@ func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, 
 // restart brings the Noise state to where it waits for the RESP. It computes the
 // same message every time.
 func (i *Initiator) restart() ([]byte, error) {
-	state, err := newNoise(i.id, &i.private, i.peer[:], i.prologue)
+	state, err := newNoise(&i.dh, &i.private, i.peer[:], i.prologue)
 	if err != nil {
 		return nil, err
 	}
@@ -141,5 +141,6 @@ func (i *Initiator) HandleResp(frame []byte) (Result, error) {
 		return Result{}, err
 	}
 	i.done = true
+	i.dh.remember(i.peer)
 	return newResult(state, send, recv, i.peer, params), nil
 }

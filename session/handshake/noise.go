@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"io"
 	"math"
 
@@ -23,11 +24,21 @@ type Result struct {
 
 // x25519DH is X25519 (RFC 7748) as Noise calls it. It is circl's and not crypto/ecdh's,
 // which takes nearly twice as long, and computes the public key of every private one
-// that it is given as bytes.
-type x25519DH struct{}
+// that it is given as bytes. It serves one handshake of an identity, and looks up
+// what is known of the peer.
+type x25519DH struct {
+	id    *Identity
+	asked [2]sharedSecret // of the identity key, newest first: one is the peer's
+}
+
+// A sharedSecret is what X25519 makes of the identity key and a public one.
+type sharedSecret struct {
+	public wire.PeerID
+	secret x25519.Key
+}
 
 // GenerateKeypair implements [noise.DHFunc].
-func (x25519DH) GenerateKeypair(random io.Reader) (noise.DHKey, error) {
+func (*x25519DH) GenerateKeypair(random io.Reader) (noise.DHKey, error) {
 	private := make([]byte, wire.NoiseKey)
 	if _, err := io.ReadFull(random, private); err != nil {
 		return noise.DHKey{}, err
@@ -37,19 +48,37 @@ func (x25519DH) GenerateKeypair(random io.Reader) (noise.DHKey, error) {
 }
 
 // DH implements [noise.DHFunc]. It fails for a point of low order.
-func (x25519DH) DH(private, public []byte) ([]byte, error) {
+func (d *x25519DH) DH(private, public []byte) ([]byte, error) {
+	ofIdentity := subtle.ConstantTimeCompare(private, d.id.private) == 1
+	if ofIdentity {
+		if known, ok := d.id.known[wire.PeerID(public)]; ok {
+			return known[:], nil
+		}
+	}
 	var shared x25519.Key
 	if !x25519.Shared(&shared, (*x25519.Key)(private), (*x25519.Key)(public)) {
 		return nil, ErrKey
 	}
+	if ofIdentity {
+		d.asked = [2]sharedSecret{{wire.PeerID(public), shared}, d.asked[0]}
+	}
 	return shared[:], nil
 }
 
+// remember is called when the handshake with peer has succeeded.
+func (d *x25519DH) remember(peer wire.PeerID) {
+	for _, a := range d.asked {
+		if a.public == peer {
+			d.id.known.add(peer, a.secret)
+		}
+	}
+}
+
 // DHLen implements [noise.DHFunc].
-func (x25519DH) DHLen() int { return wire.NoiseKey }
+func (*x25519DH) DHLen() int { return wire.NoiseKey }
 
 // DHName implements [noise.DHFunc].
-func (x25519DH) DHName() string { return "25519" }
+func (*x25519DH) DHName() string { return "25519" }
 
 func publicKey(private []byte) (public wire.PeerID) {
 	x25519.KeyGen((*x25519.Key)(&public), (*x25519.Key)(private))
@@ -67,14 +96,14 @@ func (e *ephemeral) Read(p []byte) (int, error) { return copy(p, e[:]), nil }
 // ephemeral key as it writes. The hash is SHA-256 and not BLAKE2s because the handshake
 // key then feeds an HKDF of the same hash in package seal, and processors have
 // instructions for it.
-func newNoise(id *Identity, e *ephemeral, peer []byte, prologue []byte) (*noise.HandshakeState, error) {
+func newNoise(dh *x25519DH, e *ephemeral, peer []byte, prologue []byte) (*noise.HandshakeState, error) {
 	return noise.NewHandshakeState(noise.Config{
-		CipherSuite:   noise.NewCipherSuite(x25519DH{}, noise.CipherChaChaPoly, noise.HashSHA256),
+		CipherSuite:   noise.NewCipherSuite(dh, noise.CipherChaChaPoly, noise.HashSHA256),
 		Random:        e,
 		Pattern:       noise.HandshakeIK,
 		Initiator:     peer != nil,
 		Prologue:      prologue,
-		StaticKeypair: noise.DHKey{Private: id.private, Public: id.public[:]},
+		StaticKeypair: noise.DHKey{Private: dh.id.private, Public: dh.id.public[:]},
 		PeerStatic:    peer,
 	})
 }

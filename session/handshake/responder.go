@@ -103,7 +103,8 @@ type Pending struct {
 	Peer   wire.PeerID
 	Params wire.Params
 
-	private *ephemeral
+	dh      x25519DH
+	private ephemeral
 	noise   *noise.HandshakeState
 }
 
@@ -121,8 +122,8 @@ func (r *Responder) Read(frame []byte) (*Pending, error) {
 	if !r.mac1.matches(f.MAC1, frame[:initMAC1]) {
 		return nil, ErrMAC
 	}
-	p := &Pending{private: new(ephemeral)}
-	if p.noise, err = newNoise(r.id, p.private, nil, r.prologue); err != nil {
+	p := &Pending{dh: x25519DH{id: r.id}}
+	if p.noise, err = newNoise(&p.dh, &p.private, nil, r.prologue); err != nil {
 		return nil, err
 	}
 	payload, _, _, err := p.noise.ReadMessage(nil, f.Noise)
@@ -147,12 +148,13 @@ func (r *Responder) Read(frame []byte) (*Pending, error) {
 // session's secrets. It may be called once. The ephemeral key must be fresh
 // random bytes, also for an INIT that was seen before.
 func (p *Pending) Respond(params *wire.Params, ephemeral [32]byte) (frame []byte, res Result, err error) {
-	*p.private = ephemeral
+	p.private = ephemeral
 	frame = wire.AppendRespHeader(make([]byte, 0, wire.RespLen), p.Params.ConnID)
 	frame, recv, send, err := p.noise.WriteMessage(frame, params.Append(nil))
 	if err != nil {
 		return nil, res, err
 	}
+	p.dh.remember(p.Peer)
 	key := macKey(p.Peer)
 	mac := sum128(key[:], frame)
 	return append(frame, mac[:]...), newResult(p.noise, send, recv, p.Peer, p.Params), nil
