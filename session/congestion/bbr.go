@@ -58,6 +58,9 @@ const (
 	crowdedTurns   = 32   // after which the rate is measured anew where others fill the queue
 	lessTurns      = 3    // after which a path with a queue is taken to carry much less than it did
 	firstWait      = 3    // round trips
+	probedTurns    = 2    // after probing, in which what was lost in it is missed
+	youngCycles    = 16   // of probing follow Startup sooner: a flow that came late gets its share
+	youngHaste     = 3    // times as often as later there is probing meanwhile
 	drainTurns     = 4    // in which Down has drained what Up had queued
 	probeRoundsMin = 12   // where few datagrams fill the path
 	baselineMemory = 1000 // datagrams
@@ -133,6 +136,7 @@ type bbr struct {
 	last     uint64        // most delivered in the last round trip
 	usual    time.Duration // mean RTT when it cruises; 0 if not known
 
+	young      int        // cycles still to come that are shorter
 	cycle      clock.Time // when down began
 	cycleTurns int
 	wait       time.Duration
@@ -173,7 +177,7 @@ func (t *turn) usual() uint64 { return t.rateSum / max(t.rates, 1) }
 
 func (b *bbr) init(mds int) {
 	*b = bbr{
-		mds: mds, window: InitialWindow(mds), gain: one,
+		mds: mds, window: InitialWindow(mds), gain: one, young: youngCycles,
 		minRTT: noRTTYet, bounds: bounds{noBound, noBound, noRate},
 		turn: turn{least: noRTTYet},
 	}
@@ -348,8 +352,11 @@ func (b *bbr) endTurn(now clock.Time, a Ack) {
 	}
 	queued := b.queued(&t)
 	congested := b.congested(&t, queued)
-	if !queued && b.phase != up && b.phase != probeRTT {
+	if b.filled && !queued && b.phase != up && b.phase != probeRTT && b.cycleTurns > probedTurns {
 		b.learnBaseline(&t)
+	}
+	if (b.phase == up || b.stopping) && t.lost > b.usualLoss(t.lost+t.delivered, 2) {
+		b.young = 0 // probing costs datagrams here
 	}
 	b.checkPlateau(&t)
 	if b.stopping && !a.Rate.Limited && b.rounds > 0 {

@@ -39,16 +39,20 @@ func (b *bbr) congested(t *turn, queued bool) bool {
 	case !b.filled:
 		return queued && t.lost > max(all/startupLoss, startupLosses*b.mds)
 	}
-	usual := b.baseline() * all / one
-	n := uint64(usual / b.mds)
 	if !queued {
-		return t.lost > all/lossThresh+usual+(int(sqrt(9*n))+1)*b.mds
+		return t.lost > all/lossThresh+b.usualLoss(all, 3)+b.mds
 	}
-	chance := int(sqrt(4*n)) * b.mds
 	if b.crowded {
-		return t.lost > usual+chance
+		return t.lost > b.usualLoss(all, 2)
 	}
-	return t.lost > all/lossThresh+usual+chance+b.mds
+	return t.lost > all/lossThresh+b.usualLoss(all, 2)+b.mds
+}
+
+// usualLoss is how many of so many bytes are lost where nothing is unusual, with chance
+// in so many standard deviations.
+func (b *bbr) usualLoss(all, deviations int) int {
+	usual := b.baseline() * all / one
+	return usual + int(sqrt(uint64(deviations*deviations*(usual/b.mds))))*b.mds
 }
 
 // onCongestion lowers the bounds (§5.5.10).

@@ -44,6 +44,10 @@ func (b *bbr) beginDown(now clock.Time) {
 	b.stopping = b.phase == up
 	b.cycle, b.cycleTurns = now, 0
 	b.wait = probeWait + time.Duration(shuffle(uint64(now))%uint64(time.Second))
+	if b.young > 0 && !b.calm {
+		b.young--
+		b.wait /= youngHaste
+	}
 	b.enter(now, down)
 }
 
