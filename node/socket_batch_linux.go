@@ -67,7 +67,7 @@ func (b *sendBatch) flush() (failed int, err error) {
 
 // send makes the system call. It reports false if it has to wait for room.
 func (b *sendBatch) send(fd uintptr) bool {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.heads[b.sent])), uintptr(b.n-b.sent), 0, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.heads[b.sent])), uintptr(b.n-b.sent), unix.MSG_DONTWAIT, 0, 0)
 	switch b.errno = errno; errno {
 	case 0:
 		b.sent += int(n)
@@ -81,6 +81,9 @@ func (b *sendBatch) send(fd uintptr) bool {
 
 // post has a short datagram sent with others, if its address allows for that.
 func (s *platformSocket) post(conn *net.UDPConn, d []byte, to netip.AddrPort) error {
+	if s.one == nil {
+		return s.write(conn, d, 0, wire.NotECT, to)
+	}
 	if s.out == nil {
 		s.out = newSendBatch(s.one)
 	}

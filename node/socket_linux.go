@@ -213,7 +213,7 @@ func (s *platformSocket) transmitAs(conn *net.UDPConn, b []byte, segment int, ma
 	if to.Addr().Is4() {
 		control = s.v4
 	}
-	if !s.one.reaches(to.Addr()) {
+	if s.one == nil || !s.one.reaches(to.Addr()) {
 		_, _, err := conn.WriteMsgUDPAddrPort(b, control.of(marked, segment), to)
 		return err
 	}

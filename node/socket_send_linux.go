@@ -8,8 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls that send and receive never wait, since the sockets do not block.
-// So they are made without telling Go's scheduler, which would wake its monitor thread
+// The system calls that send and receive are told not to wait. So they are made without telling Go's scheduler, which would wake its monitor thread
 // for the first one after each pause of the process: a conversation of short messages,
 // which pauses between any two, took a third more of the processor for that.
 
@@ -61,7 +60,7 @@ func (s *sender) send(b, control []byte, to netip.AddrPort) error {
 // transmit reports false if it has to wait for room.
 func (s *sender) transmit(fd uintptr) bool {
 	for {
-		_, _, s.errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&s.head)), 0)
+		_, _, s.errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&s.head)), unix.MSG_DONTWAIT)
 		if s.errno != unix.EINTR {
 			return s.errno != unix.EAGAIN
 		}

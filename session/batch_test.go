@@ -129,7 +129,7 @@ func TestLossyPathsKeepBatches(t *testing.T) {
 				p.use(a)
 				w.connect(p, q)
 				p.stream(Message{}, 16<<10, 1<<20)
-				for range 10 {
+				for range map[congestion.Algorithm]int{congestion.BBR: 10, congestion.CUBIC: 60}[a] { // until a trial has ended
 					w.run(100*time.Millisecond, nil)
 					if p.activePath().Singly {
 						t.Errorf("%v, seed %d: %s are taken for those of batches", a, seed+1, name)

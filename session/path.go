@@ -74,11 +74,11 @@ func (x *path) ecn() (state ECNState, ce uint64) {
 }
 
 // singly reports whether frames leave on x one by one because batches got lost.
-func (x *path) singly() bool {
+func (x *path) singly(now Time) bool {
 	if x.rec == nil {
-		return x.memory.BatchesRefused()
+		return x.memory.BatchesRefused(now)
 	}
-	return x.rec.BatchesRefused()
+	return x.rec.BatchesRefused(now)
 }
 
 // pto is the probe timeout of x as measured so far.
@@ -234,7 +234,7 @@ func (s *Session) Paths(into []PathInfo) []PathInfo {
 	for _, x := range s.paths {
 		info := PathInfo{
 			Path: x.Path, Validated: x.validated, Active: x == s.active,
-			RTT: x.rtt().Smoothed(), MTU: x.mtu.Current(), Singly: x.singly(),
+			RTT: x.rtt().Smoothed(), MTU: x.mtu.Current(), Singly: x.singly(s.e.now),
 		}
 		info.ECN, info.Marked = x.ecn()
 		into = append(into, info)

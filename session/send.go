@@ -80,7 +80,8 @@ func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
 	x := s.active
 	d := Datagram{Path: x.Path}
 	size, most := x.mtu.Current(), x.rec.BatchMax(now)
-	if s.probes > 0 {
+	probing := s.probes > 0
+	if probing {
 		most = 1
 	}
 	first, frames := s.loss.NextPN(), 0
@@ -107,7 +108,7 @@ func (s *Session) nextBatch(now Time, buf []byte) (Datagram, bool) {
 			break
 		}
 	}
-	if frames > 1 {
+	if frames > 1 || frames == most && !probing && s.msgs.Pending() {
 		s.loss.OnBatch(first)
 	}
 	return d, frames > 0

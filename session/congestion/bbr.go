@@ -355,7 +355,7 @@ func (b *bbr) endTurn(now clock.Time, a Ack) {
 	if b.filled && !queued && b.phase != up && b.phase != probeRTT && b.cycleTurns > probedTurns {
 		b.learnBaseline(&t)
 	}
-	if (b.phase == up || b.stopping) && t.lost > b.usualLoss(t.lost+t.delivered, 2) {
+	if (b.phase == up || b.stopping) && t.lost > b.usualLoss(t.lost+t.delivered, 2)+b.mds {
 		b.young = 0 // probing costs datagrams here
 	}
 	b.checkPlateau(&t)

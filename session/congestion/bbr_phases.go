@@ -35,7 +35,7 @@ func (b *bbr) enter(now clock.Time, p phase) {
 // fill ends Startup: the pipe is full.
 func (b *bbr) fill(now clock.Time) {
 	if !b.filled {
-		b.filled = true
+		b.filled, b.cycleTurns = true, 0
 		b.enter(now, drain)
 	}
 }

@@ -108,9 +108,9 @@ type Pending struct {
 	noise   *noise.HandshakeState
 }
 
-// Read opens an INIT frame. It does the work of two scalar multiplications, after
-// all that can be checked without. It checks MAC1 again and ignores MAC2, which
-// means nothing when there is no load.
+// Read opens an INIT frame. It does the work of two scalar multiplications, or of one if
+// the peer is known, after all that can be checked without. It checks MAC1 again and
+// ignores MAC2, which means nothing when there is no load.
 func (r *Responder) Read(frame []byte) (*Pending, error) {
 	f, err := wire.ParseInit(frame)
 	if err != nil {

@@ -33,7 +33,7 @@ type batchHealth struct {
 	until     clock.Time // when it is watched again, if trusted or refused
 	batched   tally
 	single    tally  // during the trial
-	runEnd    uint64 // one more than the ordinal of the frame that was last lost
+	runEnd    uint64 // one more than the ordinal of the frame that was last lost; 0 if none
 }
 
 type batchState uint8
@@ -53,7 +53,7 @@ type tally struct{ frames, losses int64 }
 func (p *Path) BatchMax(now clock.Time) int {
 	b := &p.batches
 	b.conclude(now, p.sent)
-	if b.explained && p.arrived > b.from { // what was sent in batches has met its fate
+	if b.explained && p.arrived > b.from+uint64(p.reordering.packets()) { // what was sent in batches has met its fate
 		b.explained = false
 		p.cc.Acquit(now)
 	}
@@ -67,13 +67,17 @@ func (p *Path) BatchMax(now clock.Time) int {
 }
 
 // BatchesRefused reports whether frames leave one by one because batches got lost.
-func (p *Path) BatchesRefused() bool { return p.batches.state == batchesRefused }
+func (p *Path) BatchesRefused(now clock.Time) bool { return p.batches.refusedUntil() > now }
 
 // OnBatch learns that the frames from the number first on have left in one system
-// call.
+// call, or that others would have left with them, had BatchMax allowed that.
 func (s *State) OnBatch(first uint64) {
+	flag := together
+	if i := s.log.tail; i != none && s.log.slots[i].PN == first {
+		flag = alone
+	}
 	for i := s.log.tail; i != none && s.log.slots[i].PN >= first; i = s.log.slots[i].prev {
-		s.log.slots[i].Flags |= batched
+		s.log.slots[i].Flags |= flag
 	}
 }
 
@@ -134,14 +138,15 @@ func (b *batchHealth) enter(state batchState, ordinal uint64) {
 	*b = batchHealth{state: state, from: ordinal}
 }
 
-// tallyOf returns where a frame counts, if it does.
+// tallyOf returns where a frame counts, if it does. Frames that left alone because there
+// were no others say nothing of those that leave in a burst.
 func (b *batchHealth) tallyOf(f *Sent) *tally {
 	switch {
 	case b.state > batchesTried, f.ordinal < b.from:
 		return nil
-	case f.Flags&batched != 0:
+	case f.Flags&together != 0:
 		return &b.batched
-	case b.state == batchesTried && singly(f.ordinal):
+	case f.Flags&alone != 0:
 		return &b.single
 	}
 	return nil
@@ -154,18 +159,21 @@ func (b *batchHealth) onArrived(f *Sent) {
 }
 
 func (b *batchHealth) onLost(f *Sent) {
-	if t := b.tallyOf(f); t != nil {
-		t.frames++
-		if f.ordinal != b.runEnd {
-			t.losses++
-		}
-		b.runEnd = f.ordinal + 1
+	t := b.tallyOf(f)
+	if t == nil {
+		return
 	}
+	t.frames++
+	if b.runEnd == 0 || f.ordinal != b.runEnd {
+		t.losses++
+		f.Flags |= lossCounted
+	}
+	b.runEnd = f.ordinal + 1
 }
 
 // onSpurious learns that a frame taken for lost was only late.
 func (b *batchHealth) onSpurious(f *Sent) {
-	if t := b.tallyOf(f); t != nil && t.losses > 0 {
+	if t := b.tallyOf(f); t != nil && f.Flags&lossCounted != 0 {
 		t.losses--
 	}
 }

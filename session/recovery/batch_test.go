@@ -6,16 +6,14 @@ import (
 	"time"
 )
 
-// drive sends n frames as the path would have them, in batches of up to 8. lose says
+// batches sends n frames as the path would have them, in batches of up to 8. lose says
 // which get lost.
 func (g *rig) batches(n int, lose func(batched bool) bool) {
 	g.t.Helper()
 	for n > 0 {
 		size := min(g.p.BatchMax(g.now), 8)
 		first := g.send(size)
-		if size > 1 {
-			g.s.OnBatch(first)
-		}
+		g.s.OnBatch(first) // more would be there
 		var arrived []uint64
 		for pn := first; pn < first+uint64(size); pn++ {
 			if !lose(size > 1) {
@@ -86,6 +84,27 @@ func TestLossesInARowAreOne(t *testing.T) {
 	g.wantBatches("one more", batchesTried)
 }
 
+// Single frames between bursts meet no queue. That they arrive says nothing of those
+// that leave in a burst.
+func TestSparseFramesAcquitNobody(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		g := newRig(t).measured(10 * ms)
+		for range 30 {
+			g.batches(160, func(bool) bool { return rng.Float64() < 0.1 })
+			for range 250 {
+				g.p.BatchMax(g.now)
+				pn := g.send(1)
+				g.after(10 * ms)
+				g.ack(pn)
+			}
+			if g.p.BatchesRefused(g.now) {
+				t.Fatal("batches are refused although single frames of bursts get lost as well")
+			}
+		}
+	}
+}
+
 // What only came late is no loss.
 func TestLateFramesOfBatchesAreNotLost(t *testing.T) {
 	g := newRig(t).measured(10 * ms)
@@ -98,6 +117,18 @@ func TestLateFramesOfBatchesAreNotLost(t *testing.T) {
 		g.p.BatchMax(g.now)
 	}
 	g.wantBatches("all late", batchesWatched)
+	for range batchSuspect - 1 { // losses indeed
+		n := 0
+		g.batches(16, func(bool) bool { n++; return n == 1 })
+	}
+	first := g.send(8)
+	g.s.OnBatch(first)
+	g.after(10 * ms)
+	g.ack(first+4, first+5, first+6, first+7)
+	g.ack(first, first+1, first+2, first+3)
+	if got := g.p.batches.batched.losses; got != batchSuspect-1 {
+		t.Errorf("%d losses, want %d: a late run takes others with it", got, batchSuspect-1)
+	}
 }
 
 // Runs of batches and of single frames take turns during a trial.
@@ -128,11 +159,11 @@ func TestRestKeepsWhatIsKnownOfBatches(t *testing.T) {
 	g.p.batches.refuse(g.now.Add(batchBelief), 0)
 	g.after(time.Minute)
 	m, ok := g.p.Rest(g.now, MaxAckDelay)
-	if !ok || !m.BatchesRefused() {
+	if !ok || !m.BatchesRefused(g.now) {
 		t.Fatal("forgotten at rest")
 	}
 	g.p.Wake(&m, 0, DefaultMDS)
-	if g.p.BatchMax(g.now) != 1 || !g.p.BatchesRefused() {
+	if g.p.BatchMax(g.now) != 1 || !g.p.BatchesRefused(g.now) {
 		t.Error("forgotten afterwards")
 	}
 	g.after(batchBelief - time.Minute)

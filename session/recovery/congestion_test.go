@@ -72,18 +72,19 @@ func TestBBRFillsLossyPaths(t *testing.T) {
 // A queue of a tenth of the bandwidth-delay product overflows before the RTT
 // says much. BBR must neither lose much there nor leave the link empty.
 func TestBBRLeavesAShallowQueue(t *testing.T) {
-	const rtt = 80 * ms
-	l := newBottleneck(t, 20, bdp(20, rtt)/10, 0)
-	f := l.flow(congestion.BBR, rtt, 0)
-	l.run(3 * time.Second)
-	sent, received := f.sent, f.received
-	l.run(12 * time.Second)
-	f.received -= received
-	if got := f.share(12 * time.Second); got < 85 {
-		t.Errorf("%d%% of the link", got)
-	}
-	if lost := f.sent - sent - f.received; lost > f.received/100 {
-		t.Errorf("%d of %d bytes lost", lost, f.sent-sent)
+	for _, rtt := range []time.Duration{40 * ms, 80 * ms} {
+		l := newBottleneck(t, 20, bdp(20, rtt)/10, 0)
+		f := l.flow(congestion.BBR, rtt, 0)
+		l.run(3 * time.Second)
+		sent, received := f.sent, f.received
+		l.run(12 * time.Second)
+		f.received -= received
+		if got := f.share(12 * time.Second); got < 85 {
+			t.Errorf("%v: %d%% of the link", rtt, got)
+		}
+		if lost := f.sent - sent - f.received; lost > f.received/100 {
+			t.Errorf("%v: %d of %d bytes lost", rtt, lost, f.sent-sent)
+		}
 	}
 }
 

@@ -13,14 +13,14 @@ type Memory struct {
 	reordering reordering
 	cc         congestion.Memory
 	ecn        ecn
-	singly     clock.Time // until when batches are refused; 0 if they are not
+	refused    clock.Time // until when batches are; 0 if they are not
 }
 
 // ECN is as in Path.
 func (m *Memory) ECN() (state ECNState, ce uint64) { return m.ecn.state, m.ecn.ce }
 
 // BatchesRefused is as in Path.
-func (m *Memory) BatchesRefused() bool { return m.singly != 0 }
+func (m *Memory) BatchesRefused(now clock.Time) bool { return m.refused > now }
 
 // Rest returns what is to be remembered of a path that carries nothing, and lets
 // the caller forget the rest. It reports false while there is more than that: the
@@ -46,8 +46,8 @@ func (s *State) Answered() {
 func (p *Path) Wake(m *Memory, a congestion.Algorithm, mds int) {
 	p.Init(a, mds)
 	p.RTT, p.reordering, p.ecn = m.RTT, m.reordering, m.ecn
-	if m.singly != 0 {
-		p.batches.refuse(m.singly, 0)
+	if m.refused != 0 {
+		p.batches.refuse(m.refused, 0)
 	}
 	p.cc.Wake(m.cc)
 }

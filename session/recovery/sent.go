@@ -6,7 +6,7 @@ import (
 )
 
 // Flags say how a sent frame is treated.
-type Flags uint8
+type Flags uint16
 
 // Flags of a sent frame.
 const (
@@ -26,7 +26,9 @@ const (
 	ECT0
 
 	afterSample // sent when the RTT of the path was already known
-	batched     // left in one system call with others
+	together    // left in one system call with others
+	alone       // left on its own, although others could have left with it
+	lossCounted // in a tally of these
 )
 
 // Sent is a frame that was sent.
