@@ -117,6 +117,11 @@ func TestLateFramesOfBatchesAreNotLost(t *testing.T) {
 		g.p.BatchMax(g.now)
 	}
 	g.wantBatches("all late", batchesWatched)
+}
+
+// A run that only came late gives back what it was counted for, and no more.
+func TestLateRunIsOneLossLess(t *testing.T) {
+	g := newRig(t).measured(10 * ms)
 	for range batchSuspect - 1 { // losses indeed
 		n := 0
 		g.batches(16, func(bool) bool { n++; return n == 1 })
@@ -126,8 +131,8 @@ func TestLateFramesOfBatchesAreNotLost(t *testing.T) {
 	g.after(10 * ms)
 	g.ack(first+4, first+5, first+6, first+7)
 	g.ack(first, first+1, first+2, first+3)
-	if got := g.p.batches.batched.losses; got != batchSuspect-1 {
-		t.Errorf("%d losses, want %d: a late run takes others with it", got, batchSuspect-1)
+	if got := g.p.batches.batched.losses; g.r.Spurious != 4 || got != batchSuspect-1 {
+		t.Errorf("%d losses, want %d, with %d late", got, batchSuspect-1, g.r.Spurious)
 	}
 }
 
@@ -150,6 +155,32 @@ func TestFramesTakeTurnsDuringATrial(t *testing.T) {
 		if got[i] != want[i] {
 			t.Fatalf("batches of at most %v, want %v", got, want)
 		}
+	}
+}
+
+// Congestion control hears what the losses were due to once the last of them is known:
+// else it would take those for something else.
+func TestLossesOfBatchesAreExplainedWhenTheyAreKnown(t *testing.T) {
+	g := newRig(t).measured(10 * ms)
+	n := 0
+	for range 1000 {
+		if g.p.BatchMax(g.now); g.p.BatchesRefused(g.now) {
+			break
+		}
+		g.batches(1, func(batched bool) bool { n++; return batched && n%4 != 0 })
+	}
+	g.wantBatches("three of four lost", batchesRefused)
+	first := g.send(20)
+	if g.p.BatchMax(g.now); !g.p.batches.explained {
+		t.Error("it has heard while others may be under way")
+	}
+	g.after(10 * ms)
+	for pn := first; pn < first+20; pn++ {
+		g.ack(pn)
+		g.p.BatchMax(g.now)
+	}
+	if g.p.batches.explained || !g.p.cc.InSlowStart() {
+		t.Error("it has not heard")
 	}
 }
 
