@@ -87,7 +87,7 @@ func TestBatchesThatGetLostAreGivenUp(t *testing.T) {
 			p.use(a)
 			p.spoils = spoils
 			w.connect(p, q)
-			took = w.transfer(p, 16<<20, time.Minute)
+			took = w.transfer(p, 8<<20, time.Minute)
 			return took, p.activePath().Singly, p.session().Stats().Lost
 		}
 		clean, singly, lost := transfer(nil)
@@ -121,7 +121,7 @@ func TestLossyPathsKeepBatches(t *testing.T) {
 			"bursts of losses": func(l *wiretest.Link) { l.Loss, l.Burst = 0.1, 4 },
 			"a short queue":    func(l *wiretest.Link) { l.Queue = 20_000 },
 		} {
-			for seed := range uint64(3) {
+			for seed := range uint64(2) {
 				w := newWorld(t, seed+1)
 				l := batchLink()
 				change(&l)
@@ -129,7 +129,7 @@ func TestLossyPathsKeepBatches(t *testing.T) {
 				p.use(a)
 				w.connect(p, q)
 				p.stream(Message{}, 16<<10, 1<<20)
-				for range map[congestion.Algorithm]int{congestion.BBR: 10, congestion.CUBIC: 60}[a] { // until a trial has ended
+				for range map[congestion.Algorithm]int{congestion.BBR: 10, congestion.CUBIC: 40}[a] { // until a trial has ended
 					w.run(100*time.Millisecond, nil)
 					if p.activePath().Singly {
 						t.Errorf("%v, seed %d: %s are taken for those of batches", a, seed+1, name)

@@ -116,7 +116,6 @@ func TestBBRSharesALink(t *testing.T) {
 		{congestion.BBR, 10, 40 * ms, 1, false},
 		{congestion.BBR, 10, 40 * ms, 4, false},
 		{congestion.BBR, 50, 20 * ms, 2, false},
-		{congestion.BBR, 50, 50 * ms, 1, false},
 		{congestion.BBR, 100, 50 * ms, 1, false},
 		{congestion.BBR, 50, 100 * ms, 1, false},
 		{congestion.BBR, 10, 40 * ms, 1, true},
