@@ -239,6 +239,54 @@ func TestSessionsUseMarks(t *testing.T) {
 	}
 }
 
+// A spoiler is a socket of a system that loses what it is given in one call, and
+// tells nobody.
+type spoiler struct{ socket }
+
+func (s spoiler) write(b []byte, segment int, mark wire.ECN, to netip.AddrPort) error {
+	if segment > 0 && len(b) > segment {
+		return nil
+	}
+	return s.socket.write(b, segment, mark, to)
+}
+
+func TestSystemThatSpoilsBatchesIsFoundOut(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	alice, err := Listen(&Config{Addr: "127.0.0.1:0", MaxDatagram: 1200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alice.Close()
+	bob := listen(t)
+	s := alice.shards[0]
+	s.mu.Lock()
+	s.sockets.v4 = spoiler{s.sockets.v4}
+	s.mu.Unlock()
+	ab, err := alice.DialAddr(ctx, bob.ID(), bob.LocalAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ba, err := bob.Accept(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !ab.Path().Singly {
+		if err := ab.Send(ctx, make([]byte, 64<<10)); err != nil {
+			t.Fatal("batches go on: ", err)
+		}
+		if _, err := ba.Recv(ctx); err != nil {
+			t.Fatal("batches go on: ", err)
+		}
+	}
+	if all := ab.Paths(); len(all) != 1 || !all[0].Singly {
+		t.Errorf("%+v", all)
+	}
+	if ba.Path().Singly {
+		t.Error("the other side sends singly, too")
+	}
+}
+
 func bindLoopback(t *testing.T) *udpSocket {
 	t.Helper()
 	s, err := bindOne(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0, false)

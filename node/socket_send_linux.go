@@ -8,9 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls that send and receive are told not to wait. So they are made without telling Go's scheduler, which would wake its monitor thread
-// for the first one after each pause of the process: a conversation of short messages,
-// which pauses between any two, took a third more of the processor for that.
+// The system calls that send and receive are told not to wait. So they are made without
+// telling Go's scheduler, which would wake its monitor thread for the first one after
+// each pause of the process: a conversation of short messages, which pauses between any
+// two, took a third more of the processor for that.
 
 // A sender is sendmsg(2) on one socket.
 type sender struct {

@@ -209,3 +209,19 @@ func TestReportOfThePeerIsShownBesideOursWithoutItsControlCharacters(t *testing.
 		t.Errorf("without the peer's report:\n%s", text)
 	}
 }
+
+// What is unusual about a path is said behind what is always.
+func TestPathTellsOfMarksAndOfBatchesThatGotLost(t *testing.T) {
+	for _, tt := range []struct {
+		path node.Path
+		want string
+	}{
+		{node.Path{}, "carries the data"},
+		{node.Path{ECN: node.ECNCapable, Marked: 3}, "carries the data, ECN capable, 3 marked"},
+		{node.Path{ECN: node.ECNFailed, Singly: true}, "carries the data, ECN failed, one datagram in each system call, since batches got lost"},
+	} {
+		if got := (provedPath{Active: true, Path: tt.path}).String(); !strings.HasSuffix(got, tt.want) {
+			t.Errorf("%q does not end in %q", got, tt.want)
+		}
+	}
+}
