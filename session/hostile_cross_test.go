@@ -122,8 +122,8 @@ func (c *crosser) speak() {
 	} else if c.rng.IntN(4) == 0 {
 		body = c.appendChunk(body)
 	}
-	frame := wire.AppendDataHeader(nil, l.to, l.keys.Phase(), l.pn, 4)
-	c.send(l.keys.Seal(append(frame, body...), l.pn, 4))
+	header := wire.AppendDataHeader(nil, l.to, l.keys.Phase(), l.pn, 4)
+	c.send(l.keys.Seal(header, body, l.pn))
 	l.pn++
 }
 

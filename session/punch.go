@@ -25,7 +25,7 @@ func (s *Session) Punch(now Time, buf []byte) int {
 	s.e.rng.Read(token[:])
 	f.b = wire.AppendPath(f.b, wire.TypePathChallenge, token)
 	f.padTo(wire.MinDataLen - wire.TagLen)
-	n := len(s.keys.Seal(f.b, f.pn, f.pnLen))
+	n := len(s.keys.Seal(f.b[:f.start], f.b[f.start:], f.pn))
 	s.loss.OnSent(s.e.now, s.active.rec, f.pn, n, 0, nil)
 	s.countSent(n)
 	s.e.touch(s)

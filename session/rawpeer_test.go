@@ -109,12 +109,11 @@ func (r *rawPeer) handle(d wiretest.Packet) {
 // sendChunks seals a body and sends it.
 func (r *rawPeer) sendChunks(body []byte) {
 	const pnLen = 4
-	frame := wire.AppendDataHeader(nil, r.result.Params.ConnID, r.keys.Phase(), r.pn, pnLen)
-	frame = append(frame, body...)
-	for len(frame) < wire.MinDataLen-wire.TagLen {
-		frame = append(frame, byte(wire.TypePadding))
+	header := wire.AppendDataHeader(nil, r.result.Params.ConnID, r.keys.Phase(), r.pn, pnLen)
+	for len(header)+len(body) < wire.MinDataLen-wire.TagLen {
+		body = append(body, byte(wire.TypePadding))
 	}
-	frame = r.keys.Seal(frame, r.pn, pnLen)
+	frame := r.keys.Seal(header, body, r.pn)
 	if r.pn++; r.divert != nil {
 		r.divert(frame)
 		return

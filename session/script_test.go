@@ -226,12 +226,12 @@ func (sc *script) write(chunks ...[]byte) {
 // sealed makes a frame of these chunks without delivering it yet.
 func (sc *script) sealed(chunks ...[]byte) []byte {
 	const pnLen = 4
-	b := wire.AppendDataHeader(nil, sc.to, sc.keys.Phase(), sc.pn, pnLen)
-	b = append(b, slices.Concat(chunks...)...)
-	for len(b) < wire.MinDataLen-wire.TagLen {
-		b = append(b, byte(wire.TypePadding))
+	header := wire.AppendDataHeader(nil, sc.to, sc.keys.Phase(), sc.pn, pnLen)
+	body := slices.Concat(chunks...)
+	for len(header)+len(body) < wire.MinDataLen-wire.TagLen {
+		body = append(body, byte(wire.TypePadding))
 	}
-	b = sc.keys.Seal(b, sc.pn, pnLen)
+	b := sc.keys.Seal(header, body, sc.pn)
 	sc.pn++
 	return b
 }

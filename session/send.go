@@ -206,15 +206,21 @@ func (s *Session) another(now Time, buf []byte, size, pad int, d *Datagram) int 
 	if d.ECN == wire.ECT0 {
 		f.flags = recovery.ECT0
 	}
-	f.b, f.refs = s.msgs.Append(now, f.b, f.limit, f.refs)
-	s.copies.bytes = s.msgs.CopiesLeft()
-	if f.empty() {
-		return 0
+	if chunk, ref, ok := s.msgs.Fill(f.limit - f.start); ok {
+		f.fill(chunk, ref)
+	} else {
+		f.b, f.refs = s.msgs.Append(now, f.b, f.limit, f.refs)
+		s.copies.bytes = s.msgs.CopiesLeft()
+		if f.empty() {
+			return 0
+		}
+		f.padUpTo(pad, s.msgs.Pending())
 	}
 	f.eliciting = true
-	f.padUpTo(pad, s.msgs.Pending())
 	s.noteSpoken(&f)
-	return s.sealFrame(now, &f)
+	n := s.sealFrame(now, &f)
+	s.msgs.PutBack()
+	return n
 }
 
 // addChunks fills a frame for the active path: what the path and the connection
@@ -328,16 +334,23 @@ func (s *Session) connIDsToSend() bool {
 type frame struct {
 	path      *path
 	b         []byte
-	start     int // where the chunks begin
-	limit     int // where they must end, leaving room for the tag
+	filling   []byte // the one chunk, if it is not in b but elsewhere
+	start     int    // where the chunks begin
+	limit     int    // where they must end, leaving room for the tag
 	pn        uint64
-	pnLen     int
 	refs      []recovery.Ref
 	eliciting bool
 	flags     recovery.Flags
 }
 
 func (f *frame) empty() bool { return len(f.b) == f.start }
+
+// fill leaves the room for the chunk, which is as long, to Seal.
+func (f *frame) fill(chunk []byte, ref recovery.Ref) {
+	f.filling = chunk
+	f.b = f.b[:f.limit]
+	f.refs = append(f.refs, ref)
+}
 
 func (f *frame) addPing() {
 	f.b = append(f.b, byte(wire.TypePing))
@@ -364,7 +377,7 @@ func (s *Session) openFrame(buf []byte, x *path, size int) frame {
 	largest, acked := s.loss.LargestAcked()
 	n := wire.PacketNumberLen(pn, largest, acked)
 	b := wire.AppendDataHeader(buf[:0], s.remote.current().id, s.keys.Phase(), pn, n)
-	return frame{path: x, b: b, start: len(b), limit: size - wire.TagLen, pn: pn, pnLen: n, refs: s.e.refs[:0]}
+	return frame{path: x, b: b, start: len(b), limit: size - wire.TagLen, pn: pn, refs: s.e.refs[:0]}
 }
 
 // addPathChunks appends the answer and the question that are due on the path.
@@ -395,10 +408,18 @@ func (s *Session) sealFrame(now Time, f *frame) int {
 	return n
 }
 
+// payload is what is to be sealed.
+func (f *frame) payload() []byte {
+	if f.filling != nil {
+		return f.filling
+	}
+	return f.b[f.start:]
+}
+
 // protect pads, seals and counts the frame and returns its size.
 func (s *Session) protect(now Time, f *frame) int {
 	f.padTo(wire.MinDataLen - wire.TagLen)
-	n := len(s.keys.Seal(f.b, f.pn, f.pnLen))
+	n := len(s.keys.Seal(f.b[:f.start], f.payload(), f.pn))
 	f.path.sent += uint64(n)
 	s.countSent(n)
 	s.idle.sent(now)

@@ -339,6 +339,9 @@ func (m *Message) AppendHeader(b []byte, dataLen int) []byte {
 	return AppendVarint(b, uint64(dataLen))
 }
 
+// MessageHeaderMax is the most that AppendHeader appends.
+const MessageHeaderMax = 1 + 4 + 8 + 8 + 8 + 8
+
 // HeaderLen returns the length of what AppendHeader appends.
 func (m *Message) HeaderLen(dataLen int) int {
 	n := 1 + VarintLen(uint64(m.Channel)) + VarintLen(m.Seq) + VarintLen(uint64(dataLen))

@@ -230,6 +230,11 @@ func (m *outgoing) fragmentHeaderLen(lo, n int) int {
 func (m *outgoing) appendChunk(b []byte, lo, hi int) ([]byte, recovery.Ref) {
 	h := m.header(lo, hi)
 	b = h.AppendHeader(b, hi-lo)
+	return append(b, m.data[lo:hi]...), m.ref(lo, hi)
+}
+
+// ref names the chunk that carries the bytes from lo up to hi.
+func (m *outgoing) ref(lo, hi int) recovery.Ref {
 	ref := recovery.Ref{
 		Kind: wire.TypeMessage, Mode: m.stream.mode, Channel: m.stream.channel.id,
 		Seq: m.seq, Off: uint32(lo), Len: uint32(hi - lo),
@@ -237,5 +242,5 @@ func (m *outgoing) appendChunk(b []byte, lo, hi int) ([]byte, recovery.Ref) {
 	if hi-lo == m.total {
 		ref.Copy = m.copy
 	}
-	return append(b, m.data[lo:hi]...), ref
+	return ref
 }

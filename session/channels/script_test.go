@@ -205,7 +205,7 @@ func (s *script) send(e *end) {
 func (s *script) transmit(i int) {
 	e := s.ends[i]
 	for e.inFlight < 20 {
-		f := appendFrame(e.set, s.now, RoomMin+s.rng.IntN(1200))
+		f, _ := fillFrame(e.set, s.now, RoomMin+s.rng.IntN(1200))
 		if len(f.chunks) == 0 {
 			return
 		}

@@ -48,6 +48,7 @@ type Set struct {
 	tail           *outgoing      // of these, sent last; nil once it is settled
 	copiesEach     int            // what Append may repeat: each so often
 	copiesBytes    int            // and so many bytes
+	covered        covered        // by what Fill has returned
 	writableSignal bool
 	refusedAt      clock.Time // when Send last found no room for a reliable message; 0 if never
 	urgentAt       clock.Time // when the application last sent a short message of low latency; 0 if never

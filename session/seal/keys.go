@@ -89,26 +89,26 @@ func New(send, recv [32]byte, useAES bool) *Keys {
 // Phase returns the key phase bit of the next frame to be sealed.
 func (k *Keys) Phase() bool { return k.phase }
 
-// Seal protects a frame in place and returns it with its tag. The frame is a
-// header made with [wire.AppendDataHeader] for pn, pnLen and Phase, then the
-// plaintext; give its slice room for [wire.TagLen] more bytes.
+// Seal appends the protected plaintext and its tag to the header, which it protects
+// too, and returns the frame. The header is made with [wire.AppendDataHeader] for pn,
+// pnLen and Phase. The plaintext either stands right behind it or does not overlap the
+// room there, and is left as it is then. Give the header that room, or it is copied.
 //
 // The sealed frame must be at least [wire.MinDataLen] long, and packet numbers
 // must go up: a repeated one would repeat a nonce. Seal panics otherwise, since
 // to go on would give the keys away.
-func (k *Keys) Seal(frame []byte, pn uint64, pnLen int) []byte {
+func (k *Keys) Seal(header, plaintext []byte, pn uint64) []byte {
 	if pn < k.sealFrom || pn > wire.MaxPacketNumber {
 		panic("seal: packet number reused or out of range")
 	}
-	if len(frame) < wire.MinDataLen-wire.TagLen {
+	if len(header)+len(plaintext) < wire.MinDataLen-wire.TagLen {
 		panic("seal: frame too short for header protection")
 	}
 	k.sealFrom = pn + 1
 	k.sealed++
-	n := wire.DataHeaderLen + pnLen
-	frame = k.sending.cipher(k.useAES).Seal(frame[:n], k.nonceFor(&k.sending, pn), frame[n:], frame[:n])
+	frame := k.sending.cipher(k.useAES).Seal(header, k.nonceFor(&k.sending, pn), plaintext, header)
 	t := k.use()
-	wire.MaskHeader(frame, k.sendHeader.mask(&t.sendMask, &t.mask, wire.Sample(frame), k.useAES), pnLen)
+	wire.MaskHeader(frame, k.sendHeader.mask(&t.sendMask, &t.mask, wire.Sample(frame), k.useAES), len(header)-wire.DataHeaderLen)
 	return frame
 }
 

@@ -43,9 +43,9 @@ func eachCipher(t *testing.T, f func(t *testing.T, useAES bool)) {
 
 // sealAs seals a frame with the packet number pn.
 func (e *end) sealAs(pn uint64, pnLen int, payload string) []byte {
-	frame := wire.AppendDataHeader(nil, dst, e.keys.Phase(), pn, pnLen)
+	header := wire.AppendDataHeader(nil, dst, e.keys.Phase(), pn, pnLen)
 	e.next = pn + 1
-	return e.keys.Seal(append(frame, payload...), pn, pnLen)
+	return e.keys.Seal(header, []byte(payload), pn)
 }
 
 // seal seals the next frame; its payload is its packet number.
@@ -174,6 +174,30 @@ func TestForgedFrameLeavesKeysUsable(t *testing.T) {
 }
 
 // A packet number is part of a nonce: using one twice gives the key away.
+// TestSealInPlaceOrFromElsewhere wants the same frame whichever way, and the plaintext
+// that is not in the frame as it was.
+func TestSealInPlaceOrFromElsewhere(t *testing.T) {
+	eachCipher(t, func(t *testing.T, useAES bool) {
+		inPlace, _ := newPair(t, useAES)
+		elsewhere, _ := newPair(t, useAES)
+		plaintext := bytes.Repeat([]byte("message "), 170)
+		header := wire.AppendDataHeader(make([]byte, 0, 1500), dst, false, 7, 2)
+		frame := append(header, plaintext...)
+		want := inPlace.keys.Seal(header, frame[len(header):], 7)
+		header = wire.AppendDataHeader(make([]byte, 0, 1500), dst, false, 7, 2)
+		got := elsewhere.keys.Seal(header, plaintext, 7)
+		if !bytes.Equal(got, want) {
+			t.Error("the frames differ")
+		}
+		if &got[0] != &header[0] {
+			t.Error("the frame was copied")
+		}
+		if string(plaintext) != strings.Repeat("message ", 170) {
+			t.Error("the plaintext was changed")
+		}
+	})
+}
+
 func TestSealingAPacketNumberTwicePanics(t *testing.T) {
 	for _, pn := range []uint64{0, 4, 5, wire.MaxPacketNumber + 1} {
 		a, _ := newPair(t, false)
@@ -272,8 +296,7 @@ func TestSealAndOpenAllocateNothing(t *testing.T) {
 		payload := make([]byte, 1200)
 		noise := make([]byte, 1200)
 		allocs := testing.AllocsPerRun(200, func() {
-			frame := wire.AppendDataHeader(buf, dst, a.keys.Phase(), a.next, 2)
-			frame = a.keys.Seal(append(frame, payload...), a.next, 2)
+			frame := a.keys.Seal(wire.AppendDataHeader(buf, dst, a.keys.Phase(), a.next, 2), payload, a.next)
 			a.next++
 			pn, _, err := b.keys.Open(0, frame, b.largest, b.received)
 			if err != nil {
@@ -316,8 +339,7 @@ func benchmarkSealOpen(b *testing.B, useAES bool, size int) {
 	b.SetBytes(int64(size))
 	b.ReportAllocs()
 	for b.Loop() {
-		frame := wire.AppendDataHeader(buf, dst, false, from.next, 2)
-		frame = from.keys.Seal(append(frame, payload...), from.next, 2)
+		frame := from.keys.Seal(wire.AppendDataHeader(buf, dst, false, from.next, 2), payload, from.next)
 		from.next++
 		pn, _, err := to.keys.Open(0, frame, to.largest, to.received)
 		if err != nil {
