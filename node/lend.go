@@ -128,7 +128,7 @@ func (s *shard) hold(ctx context.Context, w *waiter) (done, woken bool) {
 		}
 		o.blocked = true
 		s.mu.Unlock()
-		batch, err := sock.read()
+		batch, err := sock.read(true)
 		s.mu.Lock()
 		o.blocked = false
 		if o.recalled {

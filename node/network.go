@@ -34,7 +34,7 @@ const (
 func (n *Node) read(s *shard, sock socket, link uint32) {
 	failures := 0
 	for {
-		batch, err := sock.read()
+		batch, err := sock.read(false)
 		if err == nil {
 			failures = 0
 			n.deliver(s, link, batch)

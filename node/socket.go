@@ -14,8 +14,9 @@ import (
 // otherwise every IPv4 datagram would look like one from elsewhere.
 type socket interface {
 	// read blocks for at least one datagram and returns what has arrived. It is
-	// valid until the next read.
-	read() ([]inbound, error)
+	// valid until the next read. If eager, it may keep the processor busy for some
+	// microseconds before it sleeps.
+	read(eager bool) ([]inbound, error)
 	// write sends b as datagrams of segment bytes, the last one perhaps shorter,
 	// or as one if segment is 0, with an ECN codepoint where the system can set it.
 	write(b []byte, segment int, mark wire.ECN, to netip.AddrPort) error
@@ -126,7 +127,7 @@ func newPacketSocket(conn net.PacketConn) *packetSocket {
 	return &packetSocket{conn: conn, buf: make([]byte, datagramBufferLen)}
 }
 
-func (s *packetSocket) read() ([]inbound, error) {
+func (s *packetSocket) read(bool) ([]inbound, error) {
 	n, addr, err := s.conn.ReadFrom(s.buf)
 	if err != nil {
 		return nil, err

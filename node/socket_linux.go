@@ -27,6 +27,7 @@ type platformSocket struct {
 	batch []inbound
 
 	in     *receiveBatch // of who reads; nil until then
+	talks  bool          // one short datagram came last time, and not part of a flood
 	singly bool          // the system has no recvmmsg(2), or not for this process
 
 	v4, v6 sendAncillary // used with the shard locked
@@ -113,7 +114,7 @@ func (s *platformSocket) batches() (receive, send bool) { return s.gro, s.gso.Lo
 func (s *platformSocket) marks() bool { return s.ecn.Load() }
 
 // read returns the datagrams that one system call yields.
-func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) {
+func (s *platformSocket) read(conn *net.UDPConn, buf []byte, eager bool) ([]inbound, error) {
 	if s.in == nil {
 		in, err := newReceiveBatch(conn, buf)
 		if err != nil {
@@ -125,7 +126,7 @@ func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) 
 	if s.singly {
 		return s.readSingly(conn, buf)
 	}
-	n, err := s.in.receive()
+	n, err := s.in.receive(eager && s.talks)
 	if isAny(err, cannotReceiveMany) {
 		s.singly = true
 		return s.readSingly(conn, buf)
@@ -139,6 +140,7 @@ func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) 
 		s.split(data, control, from)
 		bytes += len(data)
 	}
+	s.talks = len(s.batch) == 1 && bytes <= slotShort
 	s.in.adapt(bytes, s.in.peers())
 	return s.batch, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func TestBatchesCrossTheLoopbackWhole(t *testing.T) {
 	}
 	var got []byte
 	for len(got) < len(sent) {
-		batch, err := to.read()
+		batch, err := to.read(false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +94,7 @@ func TestBatchThatADeviceRefusesIsSentSingly(t *testing.T) {
 		t.Error("batches are still on")
 	}
 	for n := 0; n < len(b); {
-		batch, err := to.read()
+		batch, err := to.read(false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +156,7 @@ func TestMarksCrossTheLoopback(t *testing.T) {
 					t.Fatalf("%s: %v", pair.name, err)
 				}
 				for n := 0; n < segments; {
-					batch, err := pair.to.read()
+					batch, err := pair.to.read(false)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -186,7 +187,7 @@ func TestMarkThatTheSystemRefusesIsLeftOut(t *testing.T) {
 			t.Error("marks are still on")
 		}
 		for n := 0; n < size; {
-			batch, err := to.read()
+			batch, err := to.read(false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -323,7 +324,7 @@ func TestShortDatagramsOfManyShareASystemCall(t *testing.T) {
 			}
 		}
 		for ; len(got) < senders*rounds; calls++ {
-			batch, err := to.read()
+			batch, err := to.read(false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -382,7 +383,7 @@ func TestSourceOfADatagramHasItsZone(t *testing.T) {
 	}
 	to := bindLoopback(t)
 	to.setReadDeadline(time.Unix(0, 1))
-	to.read() // makes room
+	to.read(false) // makes room
 	for scope, zone := range map[uint32]string{0: "", 1: loopback.Name, 1 << 20: "1048576"} {
 		name := unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: netip.MustParseAddr("fe80::1").As16(), Scope_id: scope, Port: networkOrder(4000)}
 		if got, want := to.in.source(&name), netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone(zone), 4000); got != want {
@@ -417,7 +418,7 @@ func TestPostedDatagramsArriveInOrder(t *testing.T) {
 	}
 	for j, sock := range to {
 		for got := byte(0); got < each; {
-			batch, err := sock.read()
+			batch, err := sock.read(false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -444,7 +445,7 @@ func TestPostedDatagramThatFailsHoldsUpNoOther(t *testing.T) {
 	}
 	var got []byte
 	for len(got) < 2 {
-		batch, err := to.read()
+		batch, err := to.read(false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -474,7 +475,7 @@ func TestPostingOnASocketForBothFamilies(t *testing.T) {
 	if failed, err := from.flush(); failed != 0 || err != nil {
 		t.Fatal(failed, err)
 	}
-	if batch, err := to.read(); err != nil || batch[0].data[0] != 7 {
+	if batch, err := to.read(false); err != nil || batch[0].data[0] != 7 {
 		t.Error(batch, err)
 	}
 }
@@ -515,11 +516,71 @@ func TestAddressThatASocketDoesNotReach(t *testing.T) {
 	if err := from.write([]byte{7}, 0, wire.NotECT, to.localAddr()); err != nil {
 		t.Fatal(err)
 	}
-	if batch, err := to.read(); err != nil || batch[0].data[0] != 7 {
+	if batch, err := to.read(false); err != nil || batch[0].data[0] != 7 {
 		t.Error(batch, err)
 	}
 	from.close()
 	if err := from.write([]byte{1}, 0, wire.NotECT, to.localAddr()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("on a closed socket: %v", err)
+	}
+}
+
+// Only who is eager, and was sent one message and not many, looks before it sleeps.
+func TestEagerReadLooksFirst(t *testing.T) {
+	from, to := bindLoopback(t), bindLoopback(t)
+	read := func(eager bool) {
+		t.Helper()
+		if _, err := to.read(eager); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send := func(n, segment int) {
+		t.Helper()
+		if err := from.write(make([]byte, n), segment, wire.NotECT, to.localAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(1, 0)
+	read(true)
+	in := to.in
+	in.alone = false
+	for _, step := range []struct {
+		eager      bool
+		n, segment int
+		talks      bool
+	}{
+		{true, 100, 0, true},
+		{false, 100, 0, true},
+		{true, 100, 25, false},
+		{true, 100, 0, true},
+		{true, slotShort + 1, 0, false},
+		{true, 100, 0, true},
+	} {
+		want := step.eager && to.talks
+		send(step.n, step.segment)
+		if read(step.eager); in.eager != want || to.talks != step.talks {
+			t.Errorf("%+v: eager %v, talks %v", step, in.eager, to.talks)
+		}
+		in.raw.Control(func(fd uintptr) {
+			if in.receiveInto(fd) {
+				t.Error("there was something to read")
+			}
+		})
+		if in.look.waits() != want {
+			t.Errorf("%+v: looked: %v", step, in.look.waits())
+		}
+		in.look.giveUp()
+	}
+	send(1, 0)
+	read(true)
+	to.setReadDeadline(time.Now().Add(time.Millisecond))
+	if _, err := to.read(true); !errors.Is(err, os.ErrDeadlineExceeded) || in.look.waits() {
+		t.Errorf("%v; still waits: %v", err, in.look.waits())
+	}
+	in.alone = true
+	to.setReadDeadline(time.Time{})
+	send(1, 0)
+	if read(true); in.eager {
+		t.Error("looks although there is one processor")
 	}
 }

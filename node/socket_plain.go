@@ -21,7 +21,7 @@ func (s *platformSocket) batches() (receive, send bool) { return false, false }
 
 func (s *platformSocket) marks() bool { return false }
 
-func (s *platformSocket) read(conn *net.UDPConn, buf []byte) ([]inbound, error) {
+func (s *platformSocket) read(conn *net.UDPConn, buf []byte, _ bool) ([]inbound, error) {
 	n, from, err := conn.ReadFromUDPAddrPort(buf)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -35,6 +36,10 @@ type receiveBatch struct {
 	names [slotsMax]unix.RawSockaddrInet6 // or RawSockaddrInet4 in the same place
 	rooms [slotsMax][]byte                // for ancillary data
 
+	alone bool // there is one processor: who looks keeps others from answering
+	eager bool // this time, who reads may look again before it sleeps
+	look  eagerness
+
 	zones   map[uint32]string // of interfaces, by their numbers
 	zonesAt time.Time         // when they were last looked up
 
@@ -46,7 +51,7 @@ func newReceiveBatch(conn *net.UDPConn, first []byte) (*receiveBatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &receiveBatch{raw: raw}
+	b := &receiveBatch{raw: raw, alone: min(runtime.GOMAXPROCS(0), runtime.NumCPU()) == 1}
 	b.call = b.receiveInto
 	b.bufs[0] = first
 	b.provide(slotsMin)
@@ -74,9 +79,14 @@ func (b *receiveBatch) provide(n int) {
 }
 
 // receive waits for at least one datagram and returns how many slots are filled.
-func (b *receiveBatch) receive() (int, error) {
+func (b *receiveBatch) receive(eager bool) (int, error) {
+	b.eager = eager && !b.alone
 	if err := b.raw.Read(b.call); err != nil {
+		b.look.giveUp()
 		return 0, err
+	}
+	if b.look.waits() {
+		b.look.found(time.Now())
 	}
 	if b.errno != 0 {
 		return 0, os.NewSyscallError("recvmmsg", b.errno)
@@ -125,6 +135,9 @@ func (b *receiveBatch) receiveInto(fd uintptr) bool {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.heads[0])), uintptr(b.use), unix.MSG_DONTWAIT, 0, 0)
 		if errno == unix.EINTR {
+			continue
+		}
+		if errno == unix.EAGAIN && b.eager && b.look.looks(time.Now()) {
 			continue
 		}
 		b.n, b.errno = int(n), errno

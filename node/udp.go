@@ -35,7 +35,9 @@ func newUDPSocket(conn *net.UDPConn) *udpSocket {
 	return s
 }
 
-func (s *udpSocket) read() ([]inbound, error) { return s.platformSocket.read(s.conn, s.buf) }
+func (s *udpSocket) read(eager bool) ([]inbound, error) {
+	return s.platformSocket.read(s.conn, s.buf, eager)
+}
 
 func (s *udpSocket) write(b []byte, segment int, mark wire.ECN, to netip.AddrPort) error {
 	return s.platformSocket.write(s.conn, b, segment, mark, to)
