@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session"
+	"github.com/seed-67dce94e/holdfast/session/handshake"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
@@ -21,6 +22,7 @@ type dial struct {
 	shard   *shard
 	peer    PeerID
 	options DialOptions
+	key     *handshake.Ephemeral
 
 	// Guarded by the shard's mutex.
 	sess        *session.Session // nil until there is a path
@@ -93,6 +95,7 @@ func dialFailed(peer PeerID, kind PathKind, err error) *DialError {
 func (s *shard) dial(ctx context.Context, t Ticket, o DialOptions, introduce bool) (*Conn, error) {
 	ctx, cancel := withDialTimeout(ctx)
 	defer cancel()
+	key := handshake.Prepare(t.Peer, s.node.spare.take()) // before the shard is locked: it takes long
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.node.isClosing() {
@@ -100,7 +103,7 @@ func (s *shard) dial(ctx context.Context, t Ticket, o DialOptions, introduce boo
 	}
 	now := s.node.now()
 	deadline, _ := ctx.Deadline()
-	d := &dial{shard: s, peer: t.Peer, options: o, timeout: s.node.coreTime(now, deadline)}
+	d := &dial{shard: s, peer: t.Peer, options: o, key: key, timeout: s.node.coreTime(now, deadline)}
 	s.dials[t.Peer] = append(s.dials[t.Peer], d)
 	d.begin(now, t, introduce)
 	s.drain(now)
@@ -190,6 +193,7 @@ func (d *dial) open(now session.Time, paths []session.Path) error {
 		Timeout: d.timeout.Sub(now) + time.Second, // the caller's own timeout comes first
 
 		Congestion: d.options.Congestion,
+		Ephemeral:  d.key,
 	})
 	if err == nil {
 		sess.User, d.sess = d, sess

@@ -39,6 +39,7 @@ func (n *Node) read(s *shard, sock socket, link uint32) {
 			failures = 0
 			n.deliver(s, link, batch)
 			giveWay(batch)
+			n.spare.refill()
 			if link == 0 {
 				s.lend(sock)
 			}

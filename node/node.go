@@ -25,6 +25,7 @@ type Node struct {
 	shards  []*shard
 	offered chan *Conn
 	began   time.Time
+	spare   spareKey
 
 	ctx        context.Context // ends when everything is to stop
 	stop       context.CancelFunc
@@ -76,6 +77,7 @@ func Listen(cfg *Config) (*Node, error) {
 	}
 	for i := range c.Shards {
 		core := c.session(i)
+		core.Keypair = n.spare.take
 		ep, err := session.NewEndpoint(&core, seed())
 		if err != nil {
 			return nil, fmt.Errorf("node: %w", err)

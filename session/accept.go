@@ -15,15 +15,15 @@ const (
 	underLoadAt     = 128 // half-open sessions from which a cookie is asked for
 	underLoadHold   = time.Second
 	halfOpenPerHost = 16   // while under load
-	readsPerSecond  = 1024 // INITs that come to Diffie-Hellman; more is load
-	wastedPerHost   = 16   // of those that led to nothing, in a second, while under load
+	wastedPerSecond = 1024 // INITs that come to Diffie-Hellman and lead to nothing; more is load
+	wastedPerHost   = 16   // of these, while under load
 	wastedHosts     = 4096
 	peerShare       = 4 // an INIT of a peer that has a quarter of all sessions is refused
 	halfOpenLife    = 10 * time.Second
 	respInterval    = 50 * time.Millisecond
 )
 
-var readRate = limit.Rate{PerSecond: readsPerSecond, Burst: readsPerSecond}
+var wasteRate = limit.Rate{PerSecond: wastedPerSecond, Burst: wastedPerSecond}
 
 // acceptState is what the endpoint knows about handshakes that others began and
 // have not confirmed.
@@ -33,7 +33,7 @@ type acceptState struct {
 	byPeer    map[wire.PeerID][]*Session
 	perSource map[netip.Prefix]int
 	loadUntil Time
-	reads     limit.Bucket
+	waste     limit.Bucket
 	wasted    map[netip.Prefix]int // INITs read in vain, by source, since wastedAt
 	wastedAt  Time
 }
@@ -45,16 +45,12 @@ func (a *acceptState) init() {
 	a.wasted = make(map[netip.Prefix]int)
 }
 
-// charge counts an INIT that comes to Diffie-Hellman. INITs that lead to nothing
-// leave no half-open session behind by which their load would be noticed.
-func (a *acceptState) charge(now Time) {
-	if !a.reads.Take(now, readRate, 1) {
+// readInVain counts an INIT from source that came to Diffie-Hellman and led to nothing:
+// it leaves no half-open session behind by which the load would be noticed.
+func (a *acceptState) readInVain(now Time, source netip.Prefix) {
+	if !a.waste.Take(now, wasteRate, 1) {
 		a.loadUntil = now.Add(underLoadHold)
 	}
-}
-
-// waste notes that an INIT from source was read in vain.
-func (a *acceptState) waste(source netip.Prefix) {
 	if len(a.wasted) < wastedHosts {
 		a.wasted[source]++
 	}
@@ -120,9 +116,8 @@ func (e *Endpoint) handleInit(now Time, p Path, b []byte) {
 		e.stats.DroppedLimit++
 		return
 	}
-	e.accepts.charge(now)
 	if !e.admit(now, p, mac, b) {
-		e.accepts.waste(source)
+		e.accepts.readInVain(now, source)
 	}
 }
 
@@ -179,7 +174,7 @@ func (e *Endpoint) accept(now Time, p Path, mac [wire.MACLen]byte, pending *hand
 	if crossed != nil {
 		params.Crosses = crossed.local.live[0].id
 	}
-	frame, res, err := pending.Respond(&params, e.secret())
+	frame, res, err := pending.Respond(&params, e.keypair())
 	if err != nil {
 		e.stats.DroppedHandshake++
 		e.drop(s)

@@ -17,7 +17,7 @@ func (sc *script) strangers(n int) (inits [][]byte) {
 			sc.t.Fatal(err)
 		}
 		p := wire.Params{ConnID: wire.ConnID{byte(i), byte(i >> 8), 1}, AES: true, MaxMessage: 1 << 20, ChannelCredit: 1 << 18}
-		hs, err := id.Initiate(sc.ep.ID(), sc.ep.cfg.App, &p, [32]byte{byte(i), byte(i >> 8), 5})
+		hs, err := id.Initiate(sc.ep.ID(), sc.ep.cfg.App, &p, handshake.Prepare(sc.ep.ID(), handshake.NewKeypair([32]byte{byte(i), byte(i >> 8), 5})))
 		if err != nil {
 			sc.t.Fatal(err)
 		}
@@ -168,7 +168,7 @@ func TestRefusedPeerMeetsSilence(t *testing.T) {
 func TestOtherApplicationMeetsSilence(t *testing.T) {
 	sc := bareScript(t, Config{App: "chess"})
 	p := sc.params(wire.Params{})
-	hs, err := sc.id.Initiate(sc.ep.ID(), "chat", &p, sc.secret())
+	hs, err := sc.id.Initiate(sc.ep.ID(), "chat", &p, handshake.Prepare(sc.ep.ID(), handshake.NewKeypair(sc.secret())))
 	if err != nil {
 		t.Fatal(err)
 	}

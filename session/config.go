@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/seed-67dce94e/holdfast/session/congestion"
+	"github.com/seed-67dce94e/holdfast/session/handshake"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
@@ -60,6 +61,10 @@ type Config struct {
 	// them this is: the first byte of every connection ID of this endpoint is
 	// Shard modulo Shards. If Shards is zero, there is one.
 	Shard, Shards uint8
+
+	// Keypair returns a key pair for one handshake. If nil, it is made of the
+	// endpoint's randomness.
+	Keypair func() *handshake.Keypair
 }
 
 func orDefault[T ~int | ~int64 | ~uint8 | ~uint64](v *T, def T) {

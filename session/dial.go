@@ -18,6 +18,9 @@ type DialOptions struct {
 	// Congestion is how this side sends on the session. If zero,
 	// Config.Congestion. The peer decides for itself.
 	Congestion congestion.Algorithm
+	// Ephemeral is what the handshake is begun with. If nil, it is made of what
+	// Config.Keypair returns.
+	Ephemeral *handshake.Ephemeral
 }
 
 // Limits and times of dials (SPEC §4).
@@ -72,7 +75,10 @@ func (e *Endpoint) Dial(now Time, o DialOptions) (*Session, error) {
 	if s.tieToHalfOpen(o.App, &params) {
 		start = now.Add(crossedDialDelay) // the peer's own handshake is about to complete
 	}
-	hs, err := e.id.Initiate(o.Peer, o.App, &params, e.secret())
+	if o.Ephemeral == nil {
+		o.Ephemeral = handshake.Prepare(o.Peer, e.keypair())
+	}
+	hs, err := e.id.Initiate(o.Peer, o.App, &params, o.Ephemeral)
 	if err != nil {
 		e.drop(s)
 		return nil, err

@@ -149,6 +149,13 @@ func (e *Endpoint) secret() (b [32]byte) {
 	return b
 }
 
+func (e *Endpoint) keypair() *handshake.Keypair {
+	if e.cfg.Keypair != nil {
+		return e.cfg.Keypair()
+	}
+	return handshake.NewKeypair(e.secret())
+}
+
 // newConnID draws an ID that names no session yet. Its first byte tells the
 // shard it belongs to.
 func (e *Endpoint) newConnID() (id wire.ConnID) {

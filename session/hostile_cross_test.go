@@ -85,7 +85,7 @@ func (c *crosser) params() wire.Params {
 
 func (c *crosser) dialAtRandom() {
 	p := c.params()
-	hs, err := c.id.Initiate(c.victim.ep.ID(), "", &p, c.ephemeral())
+	hs, err := c.id.Initiate(c.victim.ep.ID(), "", &p, handshake.Prepare(c.victim.ep.ID(), handshake.NewKeypair(c.ephemeral())))
 	if err != nil {
 		c.fatalf("Initiate: %v", err)
 	}
@@ -102,7 +102,7 @@ func (c *crosser) answerAtRandom() {
 		c.fatalf("the victim's INIT: %v", err)
 	}
 	p := c.params()
-	frame, res, err := pending.Respond(&p, c.ephemeral())
+	frame, res, err := pending.Respond(&p, handshake.NewKeypair(c.ephemeral()))
 	if err != nil {
 		c.fatalf("Respond: %v", err)
 	}

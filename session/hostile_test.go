@@ -32,7 +32,7 @@ func (s *initMaker) init() *handshake.Initiator {
 	if err != nil {
 		panic(err)
 	}
-	hs, err := id.Initiate(s.e.ID(), s.app, &wire.Params{ConnID: wire.ConnID{1, s.n, s.hi}}, [32]byte{4, s.n, s.hi})
+	hs, err := id.Initiate(s.e.ID(), s.app, &wire.Params{ConnID: wire.ConnID{1, s.n, s.hi}}, handshake.Prepare(s.e.ID(), handshake.NewKeypair([32]byte{4, s.n, s.hi})))
 	if err != nil {
 		panic(err)
 	}
@@ -81,15 +81,41 @@ func TestRefusedHandshakesAreLoad(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newEndpoint(t, c.cfg)
 			s, from := initMaker{e: e, app: c.app}, sources()
-			const flood = readsPerSecond + 600
+			const flood = wastedPerSecond + 600
 			for range flood {
 				put(e, epoch, from(), s.init().Frame())
 			}
 			st := e.Stats()
-			if st.DroppedHandshake > readsPerSecond+1 || st.CookiesSent < 500 {
+			if st.DroppedHandshake > wastedPerSecond+1 || st.CookiesSent < 500 {
 				t.Errorf("of %d INITs %d were read, %d met a cookie", flood, st.DroppedHandshake, st.CookiesSent)
 			}
 		})
+	}
+}
+
+// Those that succeed are no load, however many come from one host: what returns after a
+// restart need not ask twice.
+func TestHandshakesThatSucceedAreNoLoad(t *testing.T) {
+	e := newEndpoint(t, Config{})
+	clients, err := NewEndpoint(&Config{Key: [32]byte{1: 8}}, [32]byte{8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := sources()(), sources()()
+	buf := make([]byte, 1500)
+	const n = wastedPerSecond + 100
+	for range n {
+		if _, err := clients.Dial(epoch, DialOptions{Peer: e.ID(), Paths: []Path{{Remote: there}}}); err != nil {
+			t.Fatal(err)
+		}
+		for d, ok := clients.NextDatagram(epoch, buf); ok; d, ok = clients.NextDatagram(epoch, buf) {
+			for _, answer := range put(e, epoch, here, d.Data) {
+				clients.HandleDatagram(epoch, Path{Remote: there}, wire.NotECT, answer)
+			}
+		}
+	}
+	if st := e.Stats(); st.Sessions != n || st.HalfOpen != 0 || st.CookiesSent != 0 {
+		t.Errorf("of %d handshakes at once %d succeeded, %d are half open, %d cookies were sent", n, st.Sessions, st.HalfOpen, st.CookiesSent)
 	}
 }
 

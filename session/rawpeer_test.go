@@ -65,7 +65,7 @@ func (r *rawPeer) dial() {
 	params := wire.Params{ConnID: r.connID, AES: true, MaxAckDelay: 25, MaxMessage: 1 << 20, ChannelCredit: 1 << 18}
 	var ephemeral [32]byte
 	r.rngRead(ephemeral[:])
-	hs, err := r.id.Initiate(r.victim.ep.ID(), r.victim.cfg.App, &params, ephemeral)
+	hs, err := r.id.Initiate(r.victim.ep.ID(), r.victim.cfg.App, &params, handshake.Prepare(r.victim.ep.ID(), handshake.NewKeypair(ephemeral)))
 	if err != nil {
 		r.fatalf("Initiate: %v", err)
 	}

@@ -176,7 +176,7 @@ func (sc *script) respond(init []byte, p wire.Params) {
 		sc.t.Fatalf("the endpoint's INIT: %v", err)
 	}
 	p = sc.params(p)
-	frame, res, err := pending.Respond(&p, sc.secret())
+	frame, res, err := pending.Respond(&p, handshake.NewKeypair(sc.secret()))
 	if err != nil {
 		sc.t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func (sc *script) respond(init []byte, p wire.Params) {
 // initiate makes an INIT to the endpoint.
 func (sc *script) initiate(p wire.Params) *handshake.Initiator {
 	p = sc.params(p)
-	hs, err := sc.id.Initiate(sc.ep.ID(), sc.ep.cfg.App, &p, sc.secret())
+	hs, err := sc.id.Initiate(sc.ep.ID(), sc.ep.cfg.App, &p, handshake.Prepare(sc.ep.ID(), handshake.NewKeypair(sc.secret())))
 	if err != nil {
 		sc.t.Fatal(err)
 	}

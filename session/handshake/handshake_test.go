@@ -64,7 +64,7 @@ func newPair(t testing.TB) *pair {
 
 func (p *pair) initiate() *Initiator {
 	p.t.Helper()
-	i, err := p.alice.Initiate(p.bob.Public(), app, &p.aliceSays, p.aliceEphemeral)
+	i, err := p.alice.Initiate(p.bob.Public(), app, &p.aliceSays, Prepare(p.bob.Public(), NewKeypair(p.aliceEphemeral)))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func (p *pair) respond(frame []byte) ([]byte, Result) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	resp, res, err := pending.Respond(&p.bobSays, p.bobEphemeral)
+	resp, res, err := pending.Respond(&p.bobSays, NewKeypair(p.bobEphemeral))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -350,6 +350,21 @@ var lowOrder = []string{
 	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 }
 
+// What was prepared for another peer is no error, and no use.
+func TestKeyPreparedForAnotherPeer(t *testing.T) {
+	p := newPair(t)
+	want := p.initiate().Frame()
+	for _, other := range []wire.PeerID{p.alice.Public(), {1}} {
+		got, err := p.alice.Initiate(p.bob.Public(), app, &p.aliceSays, Prepare(other, NewKeypair(p.aliceEphemeral)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Frame(), want) {
+			t.Errorf("prepared for %v: another INIT", other)
+		}
+	}
+}
+
 func TestPointsOfLowOrderAreRefused(t *testing.T) {
 	p := newPair(t)
 	good, bobs := p.respond(p.initiator.Frame())
@@ -370,7 +385,7 @@ func TestPointsOfLowOrderAreRefused(t *testing.T) {
 		if _, err := p.initiator.HandleResp(resp); !errors.Is(err, ErrAuth) {
 			t.Errorf("RESP with ephemeral %s: %v", s, err)
 		}
-		if _, err := p.alice.Initiate(wire.PeerID(point), app, &p.aliceSays, p.aliceEphemeral); !errors.Is(err, ErrKey) {
+		if _, err := p.alice.Initiate(wire.PeerID(point), app, &p.aliceSays, Prepare(wire.PeerID(point), NewKeypair(p.aliceEphemeral))); !errors.Is(err, ErrKey) {
 			t.Errorf("dialled %s: %v", s, err)
 		}
 	}
@@ -387,14 +402,14 @@ func TestPeerIDThatIsNotReducedIsRefused(t *testing.T) {
 	highBit[31] |= 0x80
 	disguised := *p.alice
 	disguised.public = highBit
-	i, err := disguised.Initiate(p.bob.Public(), app, &p.aliceSays, p.aliceEphemeral)
+	i, err := disguised.Initiate(p.bob.Public(), app, &p.aliceSays, Prepare(p.bob.Public(), NewKeypair(p.aliceEphemeral)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.responder.Read(i.Frame()); !errors.Is(err, ErrKey) {
 		t.Errorf("INIT from a key with its top bit set: %v", err)
 	}
-	if _, err := p.bob.Initiate(highBit, app, &p.bobSays, p.bobEphemeral); !errors.Is(err, ErrKey) {
+	if _, err := p.bob.Initiate(highBit, app, &p.bobSays, Prepare(highBit, NewKeypair(p.bobEphemeral))); !errors.Is(err, ErrKey) {
 		t.Errorf("dial to it: %v", err)
 	}
 	for s, want := range map[string]bool{
@@ -412,13 +427,13 @@ func TestPeerIDThatIsNotReducedIsRefused(t *testing.T) {
 
 func TestOneselfIsRefused(t *testing.T) {
 	p := newPair(t)
-	if _, err := p.bob.Initiate(p.bob.Public(), app, &p.bobSays, p.bobEphemeral); !errors.Is(err, ErrSelf) {
+	if _, err := p.bob.Initiate(p.bob.Public(), app, &p.bobSays, Prepare(p.bob.Public(), NewKeypair(p.bobEphemeral))); !errors.Is(err, ErrSelf) {
 		t.Errorf("dial: %v", err)
 	}
 	twin := newIdentity(t, 2) // bob's key in a program that does not check whom it dials
 	twin.public[31] ^= 0x80
 	p.alice = twin
-	i, err := twin.Initiate(p.bob.Public(), app, &p.aliceSays, p.aliceEphemeral)
+	i, err := twin.Initiate(p.bob.Public(), app, &p.aliceSays, Prepare(p.bob.Public(), NewKeypair(p.aliceEphemeral)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -501,7 +516,7 @@ func TestAllZeroPrivateKeyIsRefused(t *testing.T) {
 func TestApplicationNameHasALimit(t *testing.T) {
 	p := newPair(t)
 	long := strings.Repeat("x", 256)
-	if _, err := p.alice.Initiate(p.bob.Public(), long, &p.aliceSays, p.aliceEphemeral); !errors.Is(err, ErrApp) {
+	if _, err := p.alice.Initiate(p.bob.Public(), long, &p.aliceSays, Prepare(p.bob.Public(), NewKeypair(p.aliceEphemeral))); !errors.Is(err, ErrApp) {
 		t.Errorf("Initiate: %v", err)
 	}
 	if _, err := p.bob.NewResponder(long, [32]byte{}); !errors.Is(err, ErrApp) {

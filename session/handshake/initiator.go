@@ -21,7 +21,6 @@ type Initiator struct {
 	conn     wire.ConnID
 	params   []byte
 	prologue []byte
-	private  ephemeral
 
 	frame  [wire.InitLen]byte
 	dh     x25519DH
@@ -32,9 +31,9 @@ type Initiator struct {
 }
 
 // Initiate starts a handshake with peer for the application app. The params go
-// to the peer sealed; their ConnID is also where it will answer to. The ephemeral
-// key must be fresh random bytes, or its secrecy is that of the identity key.
-func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, ephemeral [32]byte) (*Initiator, error) {
+// to the peer sealed; their ConnID is also where it will answer to. The ephemeral key
+// was prepared for this peer.
+func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, ephemeral *Ephemeral) (*Initiator, error) {
 	if err := id.checkPeer(peer); err != nil {
 		return nil, err
 	}
@@ -52,8 +51,7 @@ func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, 
 		conn:     params.ConnID,
 		params:   params.Append(nil),
 		prologue: intro,
-		private:  ephemeral,
-		dh:       x25519DH{id: id},
+		dh:       x25519DH{id: id, ephemeral: *ephemeral},
 		cookie:   aead,
 		mac:      newHasher(id.macKey[:]),
 	}
@@ -68,7 +66,7 @@ func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, 
 // restart brings the Noise state to where it waits for the RESP. It computes the
 // same message every time.
 func (i *Initiator) restart() ([]byte, error) {
-	state, err := newNoise(&i.dh, &i.private, i.peer[:], i.prologue)
+	state, err := newNoise(&i.dh, i.peer[:], i.prologue)
 	if err != nil {
 		return nil, err
 	}

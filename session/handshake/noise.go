@@ -27,8 +27,9 @@ type Result struct {
 // that it is given as bytes. It serves one handshake of an identity, and looks up
 // what is known of the peer.
 type x25519DH struct {
-	id    *Identity
-	asked [2]sharedSecret // of the identity key, newest first: one is the peer's
+	id        *Identity
+	ephemeral Ephemeral       // of a responder, no more than the pair
+	asked     [2]sharedSecret // of the identity key, newest first: one is the peer's
 }
 
 // A sharedSecret is what X25519 makes of the identity key and a public one.
@@ -37,14 +38,10 @@ type sharedSecret struct {
 	secret x25519.Key
 }
 
-// GenerateKeypair implements [noise.DHFunc].
-func (*x25519DH) GenerateKeypair(random io.Reader) (noise.DHKey, error) {
-	private := make([]byte, wire.NoiseKey)
-	if _, err := io.ReadFull(random, private); err != nil {
-		return noise.DHKey{}, err
-	}
-	public := publicKey(private)
-	return noise.DHKey{Private: private, Public: public[:]}, nil
+// GenerateKeypair implements [noise.DHFunc]: it is the key that was made before.
+func (d *x25519DH) GenerateKeypair(io.Reader) (noise.DHKey, error) {
+	pair := d.ephemeral.pair
+	return noise.DHKey{Private: pair.private[:], Public: pair.public[:]}, nil
 }
 
 // DH implements [noise.DHFunc]. It fails for a point of low order.
@@ -54,6 +51,9 @@ func (d *x25519DH) DH(private, public []byte) ([]byte, error) {
 		if known, ok := d.id.known[wire.PeerID(public)]; ok {
 			return known[:], nil
 		}
+	}
+	if e := &d.ephemeral; e.usable && e.peer == wire.PeerID(public) && subtle.ConstantTimeCompare(private, e.pair.private[:]) == 1 {
+		return e.shared[:], nil
 	}
 	var shared x25519.Key
 	if !x25519.Shared(&shared, (*x25519.Key)(private), (*x25519.Key)(public)) {
@@ -85,21 +85,12 @@ func publicKey(private []byte) (public wire.PeerID) {
 	return public
 }
 
-// An ephemeral is the private key that Noise draws for one handshake: it was drawn
-// before, by who holds the source of randomness.
-type ephemeral [32]byte
-
-// Read implements [io.Reader].
-func (e *ephemeral) Read(p []byte) (int, error) { return copy(p, e[:]), nil }
-
-// newNoise returns the state of one side before its first message, which draws the
-// ephemeral key as it writes. The hash is SHA-256 and not BLAKE2s because the handshake
+// newNoise returns the state of one side before its first message. The hash is SHA-256 and not BLAKE2s because the handshake
 // key then feeds an HKDF of the same hash in package seal, and processors have
 // instructions for it.
-func newNoise(dh *x25519DH, e *ephemeral, peer []byte, prologue []byte) (*noise.HandshakeState, error) {
+func newNoise(dh *x25519DH, peer []byte, prologue []byte) (*noise.HandshakeState, error) {
 	return noise.NewHandshakeState(noise.Config{
 		CipherSuite:   noise.NewCipherSuite(dh, noise.CipherChaChaPoly, noise.HashSHA256),
-		Random:        e,
 		Pattern:       noise.HandshakeIK,
 		Initiator:     peer != nil,
 		Prologue:      prologue,

@@ -103,9 +103,8 @@ type Pending struct {
 	Peer   wire.PeerID
 	Params wire.Params
 
-	dh      x25519DH
-	private ephemeral
-	noise   *noise.HandshakeState
+	dh    x25519DH
+	noise *noise.HandshakeState
 }
 
 // Read opens an INIT frame. It does the work of two scalar multiplications, or of one if
@@ -123,7 +122,7 @@ func (r *Responder) Read(frame []byte) (*Pending, error) {
 		return nil, ErrMAC
 	}
 	p := &Pending{dh: x25519DH{id: r.id}}
-	if p.noise, err = newNoise(&p.dh, &p.private, nil, r.prologue); err != nil {
+	if p.noise, err = newNoise(&p.dh, nil, r.prologue); err != nil {
 		return nil, err
 	}
 	payload, _, _, err := p.noise.ReadMessage(nil, f.Noise)
@@ -145,10 +144,10 @@ func (r *Responder) Read(frame []byte) (*Pending, error) {
 }
 
 // Respond accepts the INIT with our params and returns the RESP frame and the
-// session's secrets. It may be called once. The ephemeral key must be fresh
-// random bytes, also for an INIT that was seen before.
-func (p *Pending) Respond(params *wire.Params, ephemeral [32]byte) (frame []byte, res Result, err error) {
-	p.private = ephemeral
+// session's secrets. It may be called once. The key pair must be a new
+// one also for an INIT that was seen before.
+func (p *Pending) Respond(params *wire.Params, ephemeral *Keypair) (frame []byte, res Result, err error) {
+	p.dh.ephemeral.pair = ephemeral
 	frame = wire.AppendRespHeader(make([]byte, 0, wire.RespLen), p.Params.ConnID)
 	frame, recv, send, err := p.noise.WriteMessage(frame, params.Append(nil))
 	if err != nil {
