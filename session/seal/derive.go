@@ -20,7 +20,8 @@ const (
 )
 
 const (
-	keyLen   = 32 // of AES-256 and of ChaCha20 alike
+	keyLen   = 32 // of ChaCha20; the front of it is the key of
+	aesLen   = 16 // AES-128, which is as strong as the X25519 that it comes from
 	nonceLen = 12
 )
 
@@ -71,7 +72,7 @@ func (e *epoch) erase() {
 
 func newAEAD(key []byte, useAES bool) cipher.AEAD {
 	if useAES {
-		return must(cipher.NewGCM(must(aes.NewCipher(key))))
+		return must(cipher.NewGCM(must(aes.NewCipher(key[:aesLen]))))
 	}
 	return must(chacha20poly1305.New(key))
 }

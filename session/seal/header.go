@@ -27,7 +27,7 @@ func newHeaderKey(secret [32]byte) (h headerKey) {
 func (h *headerKey) mask(block *cipher.Block, out *[aes.BlockSize]byte, sample []byte, useAES bool) *[maskLen]byte {
 	if useAES {
 		if *block == nil {
-			*block = must(aes.NewCipher(h[:]))
+			*block = must(aes.NewCipher(h[:aesLen]))
 		}
 		(*block).Encrypt(out[:], sample)
 		return (*[maskLen]byte)(out[:maskLen])

@@ -73,7 +73,7 @@ func (k *Keys) use() *tools {
 }
 
 // New returns the keys that grow from the two secrets of a handshake. The peer's
-// have send and recv exchanged. useAES chooses AES-256-GCM in place of
+// have send and recv exchanged. useAES chooses AES-128-GCM in place of
 // ChaCha20-Poly1305; both sides must choose the same.
 func New(send, recv [32]byte, useAES bool) *Keys {
 	return &Keys{

@@ -3,8 +3,13 @@ package seal
 import (
 	"bytes"
 	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/hex"
 	"testing"
+
+	"github.com/seed-67dce94e/holdfast/wire"
 )
 
 func unhex(t *testing.T, s string) []byte {
@@ -64,4 +69,42 @@ func TestMaskMatchesRFC9001AESPacket(t *testing.T) {
 	var out [aes.BlockSize]byte
 	mask := h.mask(&block, &out, unhex(t, "d1b1c98dd7689fb8ec11d242b123dc9b"), true)
 	wantBytes(t, "mask", mask[:], unhex(t, "437b9aec36"))
+}
+
+// TestAESFrameIsWhatTheSpecificationSays makes one by the words of wire/SPEC.md §3.4.
+func TestAESFrameIsWhatTheSpecificationSays(t *testing.T) {
+	secret := [32]byte(unhex(t, "9ac312a7f877468ebe69422748ad00a15443f18203a07d6060f688f30f21632b"))
+	derive := func(label string, n int) []byte {
+		info := string([]byte{0, byte(n), byte(len(label))}) + label + "\x00"
+		out, err := hkdf.Expand(sha256.New, secret[:], info, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	blockOf := func(label string) cipher.Block {
+		b, err := aes.NewCipher(derive(label, 32)[:16])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	const pn = 0x1234
+	header := wire.AppendDataHeader(nil, dst, false, pn, 2)
+	nonce := derive("holdfast iv", 12)
+	nonce[10] ^= pn >> 8
+	nonce[11] ^= pn & 0xff
+	aead, err := cipher.NewGCM(blockOf("holdfast key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := aead.Seal(bytes.Clone(header), nonce, []byte("plaintext"), header)
+	mask := make([]byte, aes.BlockSize)
+	blockOf("holdfast hp").Encrypt(mask, want[13:29])
+	want[0] ^= mask[0] & 0x3f
+	want[9] ^= mask[1]
+	want[10] ^= mask[2]
+
+	got := New(secret, [32]byte{}, true).Seal(header, []byte("plaintext"), pn)
+	wantBytes(t, "frame", got, want)
 }
