@@ -66,6 +66,9 @@ func (c *Conn) leave() {
 	c.shard.mu.Unlock()
 	if long {
 		runtime.Gosched()
+		c.shard.mu.Lock()
+		c.burst.waited(c.shard.node.now())
+		c.shard.mu.Unlock()
 	}
 }
 
@@ -115,6 +118,12 @@ func (b *burst) see(now session.Time) {
 	if b.bytes == 0 { // else the end stays, for what is held back already
 		b.end = now.Add(min(max(now.Sub(b.began)/burstShare, burstWait), burstLong))
 	}
+}
+
+// waited takes note that the sender has waited for room until now, which is no pause of
+// its own.
+func (b *burst) waited(now session.Time) {
+	b.began, b.seenAt = b.began.Add(now.Sub(b.seenAt)), now
 }
 
 // letGo sends what is held back.

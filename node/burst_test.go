@@ -29,3 +29,26 @@ func TestBurstDoesNotPutItselfOff(t *testing.T) {
 		}
 	}
 }
+
+// A sender that was kept waiting goes on with its burst; one that paused begins another.
+func TestBurstGoesOnAfterAWaitForRoom(t *testing.T) {
+	for _, waits := range []bool{true, false} {
+		now := session.Time(time.Second)
+		b := burst{run: steadyRun, seenAt: now, unseen: 1, began: now.Add(-time.Millisecond)}
+		now = now.Add(time.Second)
+		if waits {
+			b.waited(now)
+		}
+		b.see(now)
+		if goesOn := b.run == steadyRun; goesOn != waits {
+			t.Errorf("waited: %v, goes on: %v", waits, goesOn)
+		}
+		if held, want := b.end.Sub(now), burstWait; waits {
+			if want = burstLong; held != want {
+				t.Errorf("a message is held back for %v, want %v", held, want)
+			}
+		} else if held != want {
+			t.Errorf("a message after a pause is held back for %v, want %v", held, want)
+		}
+	}
+}

@@ -185,6 +185,7 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 			}
 		}
 		now = c.look()
+		c.burst.waited(now)
 	}
 }
 
