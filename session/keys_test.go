@@ -48,6 +48,25 @@ func TestKeysChangeAfterTwoMinutesOfUse(t *testing.T) {
 	}
 }
 
+// Messages that were sent before there were keys pass under these, too.
+func TestKeysChangeAfterTwoMinutesThoughTheMessagesWereQueuedBefore(t *testing.T) {
+	for _, queued := range []bool{true, false} {
+		sc := bareScript(t, Config{KeepAlive: -1, IdleTimeout: -1})
+		sc.dial(sc.here)
+		if queued {
+			sc.send(100)
+		}
+		sc.respond(sc.wantKind("an INIT", wire.KindInit).raw, wire.Params{})
+		sc.ackAll()
+		sc.advance(rekeyInterval + time.Second)
+		sc.write(ping)
+		sc.advance(time.Second)
+		if changed := sc.s.Stats().KeyUpdates > 0; changed != queued {
+			t.Errorf("queued: %v, keys changed: %v", queued, changed)
+		}
+	}
+}
+
 // Keys that have protected nothing but keepalives are as good as new.
 func TestKeysOfAnIdleSessionDoNotChange(t *testing.T) {
 	sc := acceptedScript(t, Config{KeepAlive: -1, IdleTimeout: -1})
