@@ -59,7 +59,7 @@ func (c *Conn) begin() session.Time {
 
 // leave unlocks the shard after a message. Whoever sends without a pause lets others
 // run now and then, who may have been waiting for the processor: the runtime gives it
-// to them after 10 ms.
+// to them after 10 ms. That is no pause of the sender's.
 func (c *Conn) leave() {
 	long := c.burst.long
 	c.burst.long = false
@@ -120,8 +120,8 @@ func (b *burst) see(now session.Time) {
 	}
 }
 
-// waited takes note that the sender has waited for room until now, which is no pause of
-// its own.
+// waited takes note that the sender was kept waiting until now, for room or for the
+// processor, which is no pause of its own.
 func (b *burst) waited(now session.Time) {
 	b.began, b.seenAt = b.began.Add(now.Sub(b.seenAt)), now
 }

@@ -346,6 +346,38 @@ func TestBurstAfterAPause(t *testing.T) {
 	})
 }
 
+// A sender that is kept waiting for room makes no pause.
+func TestBurstGoesOnWhileItsSenderWaitsForRoom(t *testing.T) {
+	bubble(t, func(t *testing.T, net *nodetest.Net) {
+		p := newPair(t, net, wiretest.Link{Delay: 20 * time.Millisecond}, node.Config{})
+		const n = 2000
+		var receiver sync.WaitGroup
+		receiver.Go(func() {
+			for range n {
+				if _, err := p.ba.Recv(t.Context()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+		waited := 0
+		for i := range n {
+			begun := time.Now()
+			send(t, p.ab, string(make([]byte, 1000)))
+			if time.Since(begun) > time.Millisecond {
+				waited++
+			}
+			if run := p.ab.BurstRun(); i > 64 && run < 64 {
+				t.Fatalf("message %d is number %d of its burst", i, run)
+			}
+		}
+		if waited < 5 {
+			t.Errorf("the sender has waited %d times", waited)
+		}
+		receiver.Wait()
+	})
+}
+
 // Who waits for the peer lets go what a burst of its own holds back: the peer may wait
 // for that. Here both ends do, so that a round trip takes as long as on the wire.
 func TestReplyAfterABurstIsNotHeldBack(t *testing.T) {

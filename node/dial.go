@@ -22,7 +22,7 @@ type dial struct {
 	shard   *shard
 	peer    PeerID
 	options DialOptions
-	key     *handshake.Ephemeral
+	key     *handshake.Ephemeral // of the first session; nil once that has begun
 
 	// Guarded by the shard's mutex.
 	sess        *session.Session // nil until there is a path
@@ -196,7 +196,7 @@ func (d *dial) open(now session.Time, paths []session.Path) error {
 		Ephemeral:  d.key,
 	})
 	if err == nil {
-		sess.User, d.sess = d, sess
+		sess.User, d.sess, d.key = d, sess, nil
 	}
 	return err
 }

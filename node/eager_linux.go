@@ -5,15 +5,16 @@ import "time"
 // Where answers come within microseconds, to be put to sleep and woken takes longer than
 // the answer: two thirds of a round trip between two processes of one machine. So who
 // reads in the place of the reader (see lend.go) looks again and again for eagerFor
-// before it sleeps, as long as that finds some of them. It is not the processor's loss:
-// to sleep and to wake takes as much of it.
+// before it sleeps, as long as that finds a third of them. It is not the processor's
+// loss: to sleep and to wake takes as much of it.
 const (
 	eagerFor   = 20 * time.Microsecond  // longer keeps from the processor who is to answer, if they share it
 	eagerNear  = 100 * time.Microsecond // a wait so short might be one of eagerFor, would both sides look
 	eagerAfter = 32                     // such waits in a row before it looks
 	eagerTries = 64                     // of these that it looks in vain before it rests
 	eagerRest  = 256                    // of these until it looks again
-	eagerFind  = 8                      // how many of these one find makes good for, and how many a longer one counts as
+	eagerFind  = 2                      // of these that one find makes good for
+	eagerFar   = 8                      // of these that a longer one counts as
 )
 
 // An eagerness tells when to look and for how long.
@@ -61,7 +62,7 @@ func (e *eagerness) judge(waited time.Duration) {
 	case waited < eagerNear:
 		e.score--
 	default:
-		e.score -= eagerFind
+		e.score -= eagerFar
 	}
 	if e.score <= 0 {
 		e.near = eagerAfter - eagerRest

@@ -543,7 +543,8 @@ func TestEagerReadLooksFirst(t *testing.T) {
 	send(1, 0)
 	read(true)
 	in := to.in
-	in.alone = false
+	defer func(f func() int) { processors = f }(processors)
+	processors = func() int { return 2 }
 	for _, step := range []struct {
 		eager      bool
 		n, segment int
@@ -577,7 +578,7 @@ func TestEagerReadLooksFirst(t *testing.T) {
 	if _, err := to.read(true); !errors.Is(err, os.ErrDeadlineExceeded) || in.look.waits() {
 		t.Errorf("%v; still waits: %v", err, in.look.waits())
 	}
-	in.alone = true
+	processors = func() int { return 1 }
 	to.setReadDeadline(time.Time{})
 	send(1, 0)
 	if read(true); in.eager {

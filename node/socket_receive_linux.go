@@ -36,7 +36,6 @@ type receiveBatch struct {
 	names [slotsMax]unix.RawSockaddrInet6 // or RawSockaddrInet4 in the same place
 	rooms [slotsMax][]byte                // for ancillary data
 
-	alone bool // there is one processor: who looks keeps others from answering
 	eager bool // this time, who reads may look again before it sleeps
 	look  eagerness
 
@@ -51,7 +50,7 @@ func newReceiveBatch(conn *net.UDPConn, first []byte) (*receiveBatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &receiveBatch{raw: raw, alone: min(runtime.GOMAXPROCS(0), runtime.NumCPU()) == 1}
+	b := &receiveBatch{raw: raw}
 	b.call = b.receiveInto
 	b.bufs[0] = first
 	b.provide(slotsMin)
@@ -80,7 +79,7 @@ func (b *receiveBatch) provide(n int) {
 
 // receive waits for at least one datagram and returns how many slots are filled.
 func (b *receiveBatch) receive(eager bool) (int, error) {
-	b.eager = eager && !b.alone
+	b.eager = eager && processors() > 1 // else who looks keeps others from answering
 	if err := b.raw.Read(b.call); err != nil {
 		b.look.giveUp()
 		return 0, err
@@ -93,6 +92,9 @@ func (b *receiveBatch) receive(eager bool) (int, error) {
 	}
 	return b.n, nil
 }
+
+// processors is how many this process may use.
+var processors = func() int { return runtime.GOMAXPROCS(0) }
 
 // adapt chooses the number of slots by what the last call has received: so many bytes, of
 // so many peers.

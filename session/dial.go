@@ -18,8 +18,8 @@ type DialOptions struct {
 	// Congestion is how this side sends on the session. If zero,
 	// Config.Congestion. The peer decides for itself.
 	Congestion congestion.Algorithm
-	// Ephemeral is what the handshake is begun with. If nil, it is made of what
-	// Config.Keypair returns.
+	// Ephemeral is what the handshake is begun with, and is used up. If nil, it is
+	// made of what Config.Keypair returns.
 	Ephemeral *handshake.Ephemeral
 }
 

@@ -111,7 +111,8 @@ func PublicKey(private [32]byte) (wire.PeerID, error) {
 }
 
 // NewEndpoint returns an endpoint with no sessions. All its randomness, keys
-// included, comes from seed: draw it from crypto/rand, or fix it to replay a run.
+// included, comes from seed unless Config.Keypair and DialOptions.Ephemeral bring some:
+// draw it from crypto/rand, or fix it to replay a run.
 func NewEndpoint(cfg *Config, seed [32]byte) (*Endpoint, error) {
 	id, err := handshake.NewIdentity(cfg.Key)
 	if err != nil {

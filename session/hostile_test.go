@@ -93,8 +93,7 @@ func TestRefusedHandshakesAreLoad(t *testing.T) {
 	}
 }
 
-// Those that succeed are no load, however many come from one host: what returns after a
-// restart need not ask twice.
+// Those that are completed at once are no load, however many come from one host.
 func TestHandshakesThatSucceedAreNoLoad(t *testing.T) {
 	e := newEndpoint(t, Config{})
 	clients, err := NewEndpoint(&Config{Key: [32]byte{1: 8}}, [32]byte{8})

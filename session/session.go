@@ -204,9 +204,9 @@ func (s *Session) enterEstablished() {
 	}
 	s.state, s.expires = stateEstablished, Never
 	if !s.awake.listed {
-		s.used, s.rekeyed = s.e.now, s.e.now // no message has passed under the keys,
+		s.used, s.rekeyed = s.e.now, s.e.now // no message has passed under the keys
 		if !s.msgs.Drained() {
-			s.rekeyed-- // but those that wait are about to
+			s.rekeyed-- // those that wait are about to
 		}
 		s.e.awake.push(s, s.e.now)
 	}

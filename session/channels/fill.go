@@ -11,6 +11,8 @@ type covered struct {
 	at  []byte // where they belong; empty if nothing is covered
 }
 
+const _ = uint(fragmentMin - wire.MessageHeaderMax) // see Fill
+
 // Fill returns a chunk of just room bytes, which are at least RoomMin, if it is all that
 // Append would put there and is neither the first nor the last piece of a message: so
 // are most chunks of long ones. It is not copied: the header lies over bytes of the
@@ -28,6 +30,9 @@ func (s *Set) Fill(room int) (chunk []byte, ref recovery.Ref, ok bool) {
 	if st.resend.n > 0 || m.sent == 0 {
 		return nil, ref, false
 	}
+	// fragmentMin bytes of the message are before the chunk, and as many stay behind it
+	// with credit for them: so the header has room, says the right things although its
+	// end is not known yet, and the channel stays where it is scheduled.
 	h := m.header(m.sent, m.sent+room)
 	lo, begin := m.sent, m.sent-h.HeaderLen(room)
 	hi := begin + room

@@ -18,7 +18,7 @@ func NewKeypair(random [32]byte) *Keypair {
 
 // An Ephemeral is a Keypair for a handshake with one peer, and what X25519 makes of it
 // and the peer's identity key: that is most of an INIT's work, needs nothing of whoever
-// sends it, and can be done beforehand and elsewhere.
+// sends it, and can be done beforehand and elsewhere. Initiate uses it up.
 type Ephemeral struct {
 	pair   *Keypair
 	peer   wire.PeerID

@@ -350,6 +350,23 @@ var lowOrder = []string{
 	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 }
 
+func TestEphemeralKeyServesOnce(t *testing.T) {
+	p := newPair(t)
+	e := Prepare(p.bob.Public(), NewKeypair(p.aliceEphemeral))
+	if _, err := p.alice.Initiate(p.alice.Public(), app, &p.aliceSays, e); !errors.Is(err, ErrSelf) {
+		t.Fatal(err) // and the key is as good as before
+	}
+	if _, err := p.alice.Initiate(p.bob.Public(), app, &p.aliceSays, e); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("one key began two handshakes")
+		}
+	}()
+	p.alice.Initiate(p.bob.Public(), app, &p.aliceSays, e)
+}
+
 // What was prepared for another peer is no error, and no use.
 func TestKeyPreparedForAnotherPeer(t *testing.T) {
 	p := newPair(t)

@@ -32,7 +32,8 @@ type Initiator struct {
 
 // Initiate starts a handshake with peer for the application app. The params go
 // to the peer sealed; their ConnID is also where it will answer to. The ephemeral key
-// was prepared for this peer.
+// had better be prepared for this peer. It is used up: Initiate panics if it was
+// before, since two INITs of one key would give both away.
 func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, ephemeral *Ephemeral) (*Initiator, error) {
 	if err := id.checkPeer(peer); err != nil {
 		return nil, err
@@ -46,6 +47,9 @@ func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, 
 	if err != nil {
 		return nil, err
 	}
+	if ephemeral.pair == nil {
+		panic("handshake: an ephemeral key was used twice")
+	}
 	i := &Initiator{
 		peer:     peer,
 		conn:     params.ConnID,
@@ -55,6 +59,7 @@ func (id *Identity) Initiate(peer wire.PeerID, app string, params *wire.Params, 
 		cookie:   aead,
 		mac:      newHasher(id.macKey[:]),
 	}
+	*ephemeral = Ephemeral{}
 	message, err := i.restart()
 	if err != nil {
 		return nil, ErrKey // the peer's key is a point of low order

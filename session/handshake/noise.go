@@ -85,9 +85,9 @@ func publicKey(private []byte) (public wire.PeerID) {
 	return public
 }
 
-// newNoise returns the state of one side before its first message. The hash is SHA-256 and not BLAKE2s because the handshake
-// key then feeds an HKDF of the same hash in package seal, and processors have
-// instructions for it.
+// newNoise returns the state of one side before its first message. The hash is SHA-256
+// and not BLAKE2s because the handshake key then feeds an HKDF of the same hash in
+// package seal, and processors have instructions for it.
 func newNoise(dh *x25519DH, peer []byte, prologue []byte) (*noise.HandshakeState, error) {
 	return noise.NewHandshakeState(noise.Config{
 		CipherSuite:   noise.NewCipherSuite(dh, noise.CipherChaChaPoly, noise.HashSHA256),

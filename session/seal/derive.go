@@ -20,8 +20,8 @@ const (
 )
 
 const (
-	keyLen   = 32 // of ChaCha20; the front of it is the key of
-	aesLen   = 16 // AES-128, which is as strong as the X25519 that it comes from
+	keyLen   = 32 // of ChaCha20
+	aesLen   = 16 // of AES-128, the front of it: as strong as the X25519 it comes from
 	nonceLen = 12
 )
 

@@ -90,9 +90,10 @@ func New(send, recv [32]byte, useAES bool) *Keys {
 func (k *Keys) Phase() bool { return k.phase }
 
 // Seal appends the protected plaintext and its tag to the header, which it protects
-// too, and returns the frame. The header is made with [wire.AppendDataHeader] for pn,
-// pnLen and Phase. The plaintext either stands right behind it or does not overlap the
-// room there, and is left as it is then. Give the header that room, or it is copied.
+// too, and returns the frame. The header is made with [wire.AppendDataHeader] for pn and
+// Phase. The plaintext stands right behind it and is sealed in place, or else where it
+// overlaps nothing of the frame and is left as it is. Give the header's slice room for
+// the frame, or it is copied.
 //
 // The sealed frame must be at least [wire.MinDataLen] long, and packet numbers
 // must go up: a repeated one would repeat a nonce. Seal panics otherwise, since

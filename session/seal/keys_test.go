@@ -173,7 +173,6 @@ func TestForgedFrameLeavesKeysUsable(t *testing.T) {
 	})
 }
 
-// A packet number is part of a nonce: using one twice gives the key away.
 // TestSealInPlaceOrFromElsewhere wants the same frame whichever way, and the plaintext
 // that is not in the frame as it was.
 func TestSealInPlaceOrFromElsewhere(t *testing.T) {
@@ -198,6 +197,7 @@ func TestSealInPlaceOrFromElsewhere(t *testing.T) {
 	})
 }
 
+// A packet number is part of a nonce: using one twice gives the key away.
 func TestSealingAPacketNumberTwicePanics(t *testing.T) {
 	for _, pn := range []uint64{0, 4, 5, wire.MaxPacketNumber + 1} {
 		a, _ := newPair(t, false)
