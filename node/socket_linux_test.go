@@ -207,19 +207,25 @@ func TestMarkThatTheSystemRefusesIsLeftOut(t *testing.T) {
 	}
 }
 
+// join opens a session and returns both of its ends.
+func join(t *testing.T, ctx context.Context, alice, bob *Node) (ab, ba *Conn) {
+	t.Helper()
+	ab, err := alice.DialAddr(ctx, bob.ID(), bob.LocalAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ba, err = bob.Accept(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return ab, ba
+}
+
 // Both ends of a session on loopback find the path capable.
 func TestSessionsUseMarks(t *testing.T) {
 	alice, bob := listen(t), listen(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	ab, err := alice.DialAddr(ctx, bob.ID(), bob.LocalAddr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ba, err := bob.Accept(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ab, ba := join(t, ctx, alice, bob)
 	for range 20 { // there and back, so that both sides send and acknowledge
 		for _, end := range [][2]*Conn{{ab, ba}, {ba, ab}} {
 			if err := end[0].Send(ctx, make([]byte, 2000)); err != nil {
@@ -264,14 +270,7 @@ func TestSystemThatSpoilsBatchesIsFoundOut(t *testing.T) {
 	s.mu.Lock()
 	s.sockets.v4 = spoiler{s.sockets.v4}
 	s.mu.Unlock()
-	ab, err := alice.DialAddr(ctx, bob.ID(), bob.LocalAddr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ba, err := bob.Accept(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ab, ba := join(t, ctx, alice, bob)
 	for !ab.Path().Singly {
 		if err := ab.Send(ctx, make([]byte, 64<<10)); err != nil {
 			t.Fatal("batches go on: ", err)

@@ -48,5 +48,10 @@ func TestSpareKeyIsUsedWhileItIsFresh(t *testing.T) {
 		if spare.take() == ready {
 			t.Error("an old key is used")
 		}
+		// A clock that was set back does not make it younger.
+		spare.next.Store(&agedPair{ready, time.Now().Add(time.Second)})
+		if spare.take() == ready {
+			t.Error("a key of the future is used")
+		}
 	})
 }

@@ -25,9 +25,9 @@
 // The package is sans-IO. It opens no socket, starts no goroutine, and reads
 // neither clock nor random source: time comes in with each call and randomness
 // as one seed (and as key pairs, from an owner who has them ready), so a run can be
-// replayed exactly. Whoever owns an [Endpoint] keeps
-// one law: make one change, then drain. Package node is that owner for real
-// sockets; the tests are another, with a simulated network.
+// replayed exactly. Whoever owns an [Endpoint] keeps one law: make one change, then
+// drain. Package node is that owner for real sockets; the tests are another, with a
+// simulated network.
 //
 // The parts, each small enough to read alone:
 //
