@@ -20,8 +20,9 @@ var (
 )
 
 // eachSeed runs a simulation for a share of the seeds, or for the one that is to
-// be replayed.
+// be replayed. It runs beside the other tests that call it.
 func eachSeed(t *testing.T, share float64, run func(*world)) {
+	t.Parallel()
 	if *seed != 0 {
 		run(newWorld(t, *seed))
 		return

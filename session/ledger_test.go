@@ -3,7 +3,6 @@ package session
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"slices"
 
 	"github.com/seed-67dce94e/holdfast/wire"
@@ -54,24 +53,18 @@ func (l *ledger) init() {
 }
 
 // messageMin is the shortest message that carries its number.
-const messageMin = 20
+const messageMin = 8
 
-// content returns message number n of a size: its number, a checksum, and bytes
-// that follow from the number.
+// content returns message number n of a size: its number, a mark, and words that
+// follow from the number and from where they are.
 func content(n uint64, size int) []byte {
-	b := make([]byte, size)
+	b := make([]byte, messageMin, size+24)
 	binary.BigEndian.PutUint64(b, n)
-	rest := b[messageMin:]
-	copy(rest, plaintextMark)
-	for i := len(plaintextMark); i < len(rest); i++ {
-		rest[i] = byte(n) + byte(i)*byte(n>>8|1)
+	b = append(b, plaintextMark...)
+	for len(b) < size {
+		b = binary.LittleEndian.AppendUint64(b, (n<<32|uint64(len(b)))*0x9e3779b97f4a7c15)
 	}
-	h := fnv.New64a()
-	h.Write(b[:8])
-	h.Write(rest)
-	binary.BigEndian.PutUint32(b[8:], uint32(size))
-	binary.BigEndian.PutUint64(b[12:], h.Sum64())
-	return b
+	return b[:size]
 }
 
 // post sends a message of size bytes, made from the template m, and enters it.
