@@ -45,6 +45,19 @@ func TestUrgentMeetsHardlyAQueueBesideBulk(t *testing.T) {
 	}
 }
 
+// A path that carries more than a send buffer holds within milliseconds is found to be full
+// all the same: a window that went on growing would leave all of the buffer in its queue.
+func TestStartupEndsAlthoughTheSendBufferIsShort(t *testing.T) {
+	w := newWorld(t, 1)
+	p, q := w.pair(wiretest.Link{Delay: 50 * time.Microsecond, Rate: 8e9, Queue: 64 << 20, MTU: 9000})
+	s, _ := w.connect(p, q)
+	p.stream(Message{}, 64<<10, 8000)
+	w.run(200*time.Millisecond, nil)
+	if got := s.Stats().SmoothedRTT; got > 1500*time.Microsecond {
+		t.Errorf("a round trip of %v", got)
+	}
+}
+
 // A send buffer that is smaller than the window does not hide that a path has come to
 // carry less.
 func TestPathFilledByASmallSendBufferIsMeasured(t *testing.T) {

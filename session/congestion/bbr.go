@@ -45,6 +45,7 @@ const (
 	leapShare      = 2  // parts of the path, one of which a leap fills
 	trainTurns     = 2  // round trips that are sent in trains
 	shortRTT       = time.Millisecond
+	shortMax       = 512 << 10            // bytes that shortRTT accounts for at most, in place of less
 	upQueue        = 8 * time.Millisecond // what a round trip of gentle probing queues
 	calmUpQueue    = 3 * time.Millisecond
 	upLeast        = 4                    // in 256ths, by which the rate grows at least: less would be lost in what is measured
@@ -216,14 +217,16 @@ func (b *bbr) pace(srtt time.Duration) uint64 {
 	return max(rate, mulDiv(uint64(b.mds), uint64(time.Second), uint64(rtt)))
 }
 
-// inflight is gain times the bandwidth-delay product (§5.6.4.2).
+// inflight is gain times the bandwidth-delay product (§5.6.4.2). Round trips shorter than
+// shortRTT are those of schedulers, for which something has to be in flight; but what does
+// not fit the processor's caches on its way through them costs more than it brings.
 func (b *bbr) inflight(gain int) int {
 	if b.minRTT == noRTTYet {
 		return InitialWindow(b.mds)
 	}
-	rtt := max(b.minRTT, shortRTT)
-	n := mulDiv(b.sendRate(), uint64(rtt), uint64(time.Second))
-	return int(min(n, MaxWindow)) * gain / one
+	rate := b.sendRate()
+	n := max(perTime(b.minRTT, rate), min(perTime(shortRTT, rate), shortMax))
+	return min(n, MaxWindow) * gain / one
 }
 
 // floored is n, or as many bytes as keep acknowledgements coming.
@@ -426,7 +429,7 @@ func (b *bbr) setWindow(a Ack) {
 		most = max(most, b.among(a.Smoothed)*gain/cwndGain)
 	}
 	quantum := int(min(b.pace(a.Smoothed)/1000, maxBurst))
-	most = b.floored(max(most, 3*quantum, perTime(unpacedRTT, b.rate())))
+	most = b.floored(max(most, 3*quantum))
 	switch {
 	case b.filled:
 		b.window = min(b.window+a.Rate.Acked, most)

@@ -312,7 +312,6 @@ func TestCalmKeepsTheRate(t *testing.T) {
 	}
 }
 
-// Losses that do not come of a queue take a part of the rate and no more.
 // Where acknowledgements come in bunches more has to be in flight than the model says. On
 // the shortest paths a millisecond is allowed for that already: more would be a queue.
 func TestBunchesDoNotSwellTheWindowOfAShortPath(t *testing.T) {
@@ -325,6 +324,27 @@ func TestBunchesDoNotSwellTheWindowOfAShortPath(t *testing.T) {
 	}
 }
 
+// A path within one machine holds what fits the caches, and is full nevertheless.
+func TestWindowOfAFastShortPathIsSmall(t *testing.T) {
+	const rate = 2_000_000_000
+	for rtt, most := range map[time.Duration]int{
+		50 * time.Microsecond:  shortMax * cwndGainUp / one,
+		500 * time.Microsecond: rate / 2000 * 10 / 9 * cwndGainUp / one, // what that path does hold
+	} {
+		p := newPipe(rate, rtt)
+		p.run(200 * ms)
+		p.got = 0
+		p.run(100 * ms)
+		if got := p.c.Window(); got > most {
+			t.Errorf("RTT %v: a window of %d bytes, want %d at most", rtt, got, most)
+		}
+		if p.got < rate/10*9/10 {
+			t.Errorf("RTT %v: %d bytes in 100 ms, the path carries %d", rtt, p.got, rate/10)
+		}
+	}
+}
+
+// Losses that do not come of a queue take a part of the rate and no more.
 func TestUsualLossIsNoCongestion(t *testing.T) {
 	for _, every := range []uint64{100, 20, 10} {
 		p := newPipe(1_000_000, 50*ms)
