@@ -3,6 +3,7 @@ package session
 import (
 	"time"
 
+	"github.com/seed-67dce94e/holdfast/session/channels"
 	"github.com/seed-67dce94e/holdfast/session/recovery"
 	"github.com/seed-67dce94e/holdfast/session/seal"
 	"github.com/seed-67dce94e/holdfast/wire"
@@ -194,14 +195,19 @@ func (s *Session) applyResult(now Time) {
 	r := &s.e.result
 	s.stats.Spurious += uint64(r.Spurious)
 	s.stats.Marked += r.Marked
+	var run recovery.Ref // chunks that are taken for one
 	for _, f := range r.Acked {
 		s.keys.OnAck(f.PN)
 		s.sizeAcked(now, f)
 		s.escortAcked(f)
 		for j := range f.Refs {
-			s.chunkAcked(now, &f.Refs[j])
+			if ref := &f.Refs[j]; !channels.Join(&run, ref) {
+				s.chunkAcked(now, &run)
+				run = *ref
+			}
 		}
 	}
+	s.chunkAcked(now, &run)
 	for _, f := range r.Lost {
 		s.sizeLost(now, f)
 	}
@@ -265,7 +271,7 @@ func (s *Session) chunkAcked(now Time, r *recovery.Ref) {
 		s.local.fate(r.Seq, true)
 	case wire.TypeRetireConnID:
 		s.remote.fate(r.Seq, true)
-	case wire.TypePing, wire.TypePathChallenge, wire.TypePathResponse:
+	case wire.TypePadding, wire.TypePing, wire.TypePathChallenge, wire.TypePathResponse:
 	default:
 		s.msgs.OnAcked(now, r)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-67dce94e/holdfast/session/clock"
+	"github.com/seed-67dce94e/holdfast/session/recovery"
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
@@ -522,5 +523,40 @@ func TestSendBufferFollowsTheCongestionWindow(t *testing.T) {
 		if got := takes(window); got != want {
 			t.Errorf("with a window of %d bytes it takes %d KiB, want %d", window, got, want)
 		}
+	}
+}
+
+// Two chunks are taken for one only if they are pieces of one message, end to end.
+func TestOnlyPiecesEndToEndAreJoined(t *testing.T) {
+	a := recovery.Ref{Kind: wire.TypeMessage, Mode: wire.Reliable, Channel: 1, Seq: 2, Off: 100, Len: 50}
+	for _, test := range []struct {
+		what   string
+		change func(b *recovery.Ref)
+		want   bool
+	}{
+		{"the next piece", func(*recovery.Ref) {}, true},
+		{"a piece further on", func(b *recovery.Ref) { b.Off++ }, false},
+		{"the piece before", func(b *recovery.Ref) { b.Off = 50 }, false},
+		{"a piece of another message", func(b *recovery.Ref) { b.Seq++ }, false},
+		{"a piece of another mode's message", func(b *recovery.Ref) { b.Mode = wire.Unordered }, false},
+		{"a piece of another channel's message", func(b *recovery.Ref) { b.Channel++ }, false},
+		{"another kind of chunk", func(b *recovery.Ref) { b.Kind = wire.TypeSkip }, false},
+	} {
+		both, b, want := a, a, a
+		b.Off = a.Off + a.Len
+		test.change(&b)
+		if test.want {
+			want.Len += b.Len
+		}
+		if got := Join(&both, &b); got != test.want || both != want {
+			t.Errorf("%s: %v, and %+v in place of %+v", test.what, got, both, want)
+		}
+	}
+	skip := recovery.Ref{Kind: wire.TypeSkip, Seq: 2}
+	if again := skip; Join(&skip, &again) {
+		t.Error("a chunk that carries no bytes is joined with itself")
+	}
+	if empty, again := (recovery.Ref{Kind: wire.TypeMessage}), (recovery.Ref{Kind: wire.TypeMessage}); Join(&empty, &again) {
+		t.Error("an empty message is joined with its copy")
 	}
 }

@@ -13,7 +13,7 @@ import "github.com/seed-67dce94e/holdfast/wire"
 const (
 	// packMax is the longest pack. Longer ones would gain nothing, and the
 	// receiver frees the credit of one at its end.
-	packMax = 16 << 10
+	packMax = 32 << 10
 	// packShare is the part of a channel's first credit that a pack takes at most.
 	packShare = 8
 	// packParts is how many messages a pack of unreliable ones has at most: where too

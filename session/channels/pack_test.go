@@ -136,7 +136,7 @@ func TestPacksAreBounded(t *testing.T) {
 		for range sparse {
 			send(t, a, 1, Message{Channel: 1, Data: make([]byte, 50)})
 		}
-		for range 600 {
+		for range 1000 {
 			send(t, a, 1, Message{Mode: test.mode, Data: make([]byte, 50), Plain: true})
 		}
 		check(t, a)

@@ -79,14 +79,12 @@ func newLog() *log { return &log{head: none, tail: none, free: none} }
 
 // push adds a slot for the newest number. Its Refs are empty but have capacity.
 func (l *log) push() *Sent {
-	i := l.free
-	if i == none {
-		i = int32(len(l.slots))
-		l.slots = append(l.slots, Sent{})
-	} else {
-		l.free = l.slots[i].next
+	if l.free == none {
+		l.grow()
 	}
+	i := l.free
 	f := &l.slots[i]
+	l.free = f.next
 	*f = Sent{Refs: f.Refs[:0], next: none, prev: l.tail}
 	if l.tail == none {
 		l.head = i
@@ -95,6 +93,19 @@ func (l *log) push() *Sent {
 	}
 	l.tail = i
 	return f
+}
+
+// grow doubles the slots. Each has room for the one Ref that most frames have, in the
+// order of the slots: they are read in turn.
+func (l *log) grow() {
+	n := len(l.slots)
+	l.slots = append(l.slots, make([]Sent, max(n, 1))...)
+	refs := make([]Ref, len(l.slots)-n)
+	for i := range refs {
+		l.slots[n+i] = Sent{Refs: refs[i : i : i+1], next: int32(n + i + 1)}
+	}
+	l.slots[len(l.slots)-1].next = none
+	l.free = int32(n)
 }
 
 // remove frees the slot. Its content stays until the next push.
