@@ -14,7 +14,7 @@ const (
 	maxHalfOpen     = 1024
 	underLoadAt     = 128 // half-open sessions from which a cookie is asked for
 	underLoadHold   = time.Second
-	halfOpenPerHost = 16   // while under load
+	halfOpenPerHost = 16   // while under load, or half as many as there is room for
 	wastedPerSecond = 1024 // INITs that come to Diffie-Hellman and lead to nothing; more is load
 	wastedPerHost   = 16   // of these, while under load
 	wastedHosts     = 4096
@@ -56,14 +56,16 @@ func (a *acceptState) readInVain(now Time, source netip.Prefix) {
 	}
 }
 
-// crowded reports whether a source has had its share while there is load.
-func (a *acceptState) crowded(now Time, source netip.Prefix) bool {
+// crowded reports whether a source has had its share while there is load, and room for so
+// many half-open sessions. Many peers may be behind one address: a source may have half
+// of what is left, so that those which take all they can leave as much as each has.
+func (a *acceptState) crowded(now Time, source netip.Prefix, room int) bool {
 	if now.Sub(a.wastedAt) >= time.Second {
 		clear(a.wasted)
 		a.wastedAt = now
 	}
 	n, seen := a.wasted[source]
-	return a.perSource[source] >= halfOpenPerHost || n >= wastedPerHost || !seen && len(a.wasted) == wastedHosts
+	return a.perSource[source] >= max(halfOpenPerHost, room/2) || n >= wastedPerHost || !seen && len(a.wasted) == wastedHosts
 }
 
 // halfOpen is what a session remembers while it waits for the initiator to
@@ -108,11 +110,8 @@ func (e *Endpoint) handleInit(now Time, p Path, b []byte) {
 		return
 	}
 	source := sourceOf(p)
-	if e.accepts.crowded(now, source) && e.underLoad(now) {
-		e.stats.DroppedLimit++
-		return
-	}
-	if e.accepts.n >= maxHalfOpen || e.sessions >= e.cfg.MaxSessions {
+	room := min(maxHalfOpen-e.accepts.n, e.cfg.MaxSessions-e.sessions)
+	if room <= 0 || e.accepts.crowded(now, source, room) && e.underLoad(now) {
 		e.stats.DroppedLimit++
 		return
 	}

@@ -132,11 +132,11 @@ func TestOutdatedCookieIsRenewed(t *testing.T) {
 func TestHalfOpenSessionsAreLimited(t *testing.T) {
 	sc := bareScript(t, Config{})
 	a := &sc.ep.accepts
-	if a.crowded(sc.now, sourceOf(sc.here)) {
+	if a.crowded(sc.now, sourceOf(sc.here), 1) {
 		t.Error("a source that sent nothing is refused")
 	}
 	a.perSource[sourceOf(sc.here)] = halfOpenPerHost
-	if !a.crowded(sc.now, sourceOf(udp(1, 77))) || a.crowded(sc.now, sourceOf(udp(2, 1))) {
+	if !a.crowded(sc.now, sourceOf(udp(1, 77)), 1) || a.crowded(sc.now, sourceOf(udp(2, 1)), 1) {
 		t.Error("the share of a source is counted for each address, whatever the port")
 	}
 	clear(a.perSource)

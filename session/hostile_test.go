@@ -135,6 +135,48 @@ func TestOneSourceCannotUseUpTheProcessor(t *testing.T) {
 	}
 }
 
+// Many peers may be behind one address, and begin at once. Sources that take all they can,
+// and confirm nothing, leave room for as many as each of them has.
+func TestSourcesLeaveRoomForHalfOpenSessions(t *testing.T) {
+	for _, test := range []struct{ sources, sessions, each int }{
+		{1, 0, maxHalfOpen / 3},
+		{2, 0, maxHalfOpen / 4},
+		{8, 0, maxHalfOpen / 10},
+		{1, 300, 100},
+		{60, 0, halfOpenPerHost},
+	} {
+		e := newEndpoint(t, Config{MaxSessions: test.sessions})
+		s, next := initMaker{e: e}, sources()
+		open := func(from netip.AddrPort) (opened bool) {
+			e.accepts.loadUntil = epoch.Add(time.Minute)
+			hs, before := s.init(), e.accepts.n
+			for _, answer := range put(e, epoch, from, hs.Frame()) {
+				hs.HandleCookie(answer)
+			}
+			put(e, epoch, from, hs.Frame())
+			return e.accepts.n > before
+		}
+		from := make([]netip.AddrPort, test.sources)
+		for i := range from {
+			from[i] = next()
+		}
+		for opened := true; opened; {
+			opened = false
+			for _, f := range from {
+				opened = open(f) || opened
+			}
+		}
+		for _, f := range from {
+			if n := e.accepts.perSource[sourceOf(Path{Remote: f})]; n < test.each-1 || n > test.each+1 {
+				t.Errorf("%d sources: one has %d half-open sessions, want %d", test.sources, n, test.each)
+			}
+		}
+		if !open(next()) {
+			t.Errorf("%d sources leave no room", test.sources)
+		}
+	}
+}
+
 // The reset token of a connection ID that another shard has issued would end
 // the session there.
 func TestShardGivesNoTokenOfAnotherAway(t *testing.T) {
