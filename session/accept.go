@@ -58,7 +58,7 @@ func (a *acceptState) readInVain(now Time, source netip.Prefix) {
 
 // crowded reports whether a source has had its share while there is load, and room for so
 // many half-open sessions. Many peers may be behind one address: a source may have half
-// of what is left, so that those which take all they can leave as much as each has.
+// of what is left, so that those which take all they can leave twice as much as each has.
 func (a *acceptState) crowded(now Time, source netip.Prefix, room int) bool {
 	if now.Sub(a.wastedAt) >= time.Second {
 		clear(a.wasted)

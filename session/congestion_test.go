@@ -58,6 +58,26 @@ func TestStartupEndsAlthoughTheSendBufferIsShort(t *testing.T) {
 	}
 }
 
+// A path that is too short for pacing is found to carry less, too.
+func TestShortPathThatCarriesLessIsMeasured(t *testing.T) {
+	for _, rtt := range []time.Duration{100 * time.Microsecond, time.Millisecond, 1800 * time.Microsecond, 3 * time.Millisecond} {
+		w := newWorld(t, 1)
+		p, q := w.pair(wiretest.Link{})
+		link := wiretest.Link{Delay: rtt / 2, Rate: 400e6, Queue: 1 << 20, MTU: 1500}
+		p.host.SetLink(link)
+		s, _ := w.connect(p, q)
+		p.stream(Message{}, 16<<10, 20000)
+		w.run(time.Second, nil)
+		before := s.Stats()
+		link.Rate /= 10
+		p.host.SetLink(link)
+		w.run(3*time.Second, nil)
+		if got := s.Stats().SmoothedRTT; got > before.SmoothedRTT+4*time.Millisecond {
+			t.Errorf("RTT %v: a round trip of %v was %v", rtt, got, before.SmoothedRTT)
+		}
+	}
+}
+
 // A send buffer that is smaller than the window does not hide that a path has come to
 // carry less.
 func TestPathFilledByASmallSendBufferIsMeasured(t *testing.T) {

@@ -195,7 +195,7 @@ func (s *Session) applyResult(now Time) {
 	r := &s.e.result
 	s.stats.Spurious += uint64(r.Spurious)
 	s.stats.Marked += r.Marked
-	var run recovery.Ref // chunks that are taken for one
+	var run recovery.Ref // chunks that are taken for one; none yet, which is padding to chunkAcked
 	for _, f := range r.Acked {
 		s.keys.OnAck(f.PN)
 		s.sizeAcked(now, f)

@@ -6,8 +6,8 @@ import (
 	"github.com/seed-67dce94e/holdfast/wire"
 )
 
-// Join makes a both of two chunks, if b is the piece of a message that comes after a: so
-// are most of those that a peer acknowledges at once.
+// Join makes a both of two chunks for OnAcked, if b is the piece of a message that comes
+// after a: so are most of those that a peer acknowledges at once.
 func Join(a, b *recovery.Ref) bool {
 	if b.Off == 0 || b.Off != a.Off+a.Len || b.Kind != a.Kind || b.Seq != a.Seq || b.Channel != a.Channel || b.Mode != a.Mode {
 		return false

@@ -14,7 +14,8 @@ const (
 	// packMax is the longest pack. Longer ones would gain nothing, and the
 	// receiver frees the credit of one at its end.
 	packMax = 32 << 10
-	// packShare is the part of a channel's first credit that a pack takes at most.
+	// packShare is the part of a channel's first credit, and of its send buffer, that a
+	// pack takes at most: both are free again only once all of it has come.
 	packShare = 8
 	// packParts is how many messages a pack of unreliable ones has at most: where too
 	// many wait, the oldest is pushed out.
@@ -59,7 +60,7 @@ func (s *Set) join(st *outStream, m *Message) bool {
 
 // packLimit is the longest pack of a mode.
 func (s *Set) packLimit(mode wire.Mode) int {
-	limit := min(packMax, s.lengthMax, int(s.initialCredit/packShare))
+	limit := min(packMax, s.lengthMax, int(s.initialCredit/packShare), s.sendBuffer/packShare)
 	switch mode {
 	case wire.Reliable:
 		return limit

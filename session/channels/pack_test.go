@@ -121,16 +121,18 @@ func TestPacksAreBounded(t *testing.T) {
 	for _, test := range []struct {
 		mode   wire.Mode
 		window int
+		buffer int // of the sender
 		max    int // the longest message of the peer
 		limit  int // of the pack
 	}{
-		{wire.Reliable, 256 << 10, 1 << 20, packMax},
-		{wire.Reliable, 256 << 10, 3000, 3000},
-		{wire.Reliable, 8000, 1 << 20, 8000 / packShare},
-		{wire.Unordered, 256 << 10, 1 << 20, 1200 - frameOverhead},
-		{wire.Unreliable, 256 << 10, 1 << 20, 1200 - frameOverhead},
+		{wire.Reliable, 512 << 10, 512 << 10, 1 << 20, packMax},
+		{wire.Reliable, 512 << 10, 512 << 10, 3000, 3000},
+		{wire.Reliable, 8000, 512 << 10, 1 << 20, 8000 / packShare},
+		{wire.Reliable, 512 << 10, 160_000, 1 << 20, 160_000 / packShare},
+		{wire.Unordered, 512 << 10, 512 << 10, 1 << 20, 1200 - frameOverhead},
+		{wire.Unreliable, 512 << 10, 512 << 10, 1 << 20, 1200 - frameOverhead},
 	} {
-		a := New(Config{})
+		a := New(Config{SendBuffer: test.buffer})
 		a.SetPeer(test.max, test.window)
 		a.SetPath(10*ms, 0, 1200)
 		for range sparse {
@@ -147,7 +149,8 @@ func TestPacksAreBounded(t *testing.T) {
 			}
 		}
 		if longest > test.limit || longest < test.limit-51 {
-			t.Errorf("%v, window %d, messages of %d: packs of %d bytes, want up to %d", test.mode, test.window, test.max, longest, test.limit)
+			t.Errorf("%v, window %d, buffer %d, messages of %d: packs of %d bytes, want up to %d",
+				test.mode, test.window, test.buffer, test.max, longest, test.limit)
 		}
 	}
 }

@@ -45,7 +45,7 @@ const (
 	leapShare      = 2  // parts of the path, one of which a leap fills
 	trainTurns     = 2  // round trips that are sent in trains
 	shortRTT       = time.Millisecond
-	shortMax       = 512 << 10            // bytes that shortRTT accounts for at most, in place of less
+	shortMax       = 512 << 10            // bytes that it accounts for at most
 	upQueue        = 8 * time.Millisecond // what a round trip of gentle probing queues
 	calmUpQueue    = 3 * time.Millisecond
 	upLeast        = 4                    // in 256ths, by which the rate grows at least: less would be lost in what is measured
@@ -217,16 +217,22 @@ func (b *bbr) pace(srtt time.Duration) uint64 {
 	return max(rate, mulDiv(uint64(b.mds), uint64(time.Second), uint64(rtt)))
 }
 
-// inflight is gain times the bandwidth-delay product (§5.6.4.2). Round trips shorter than
-// shortRTT are those of schedulers, for which something has to be in flight; but what does
-// not fit the processor's caches on its way through them costs more than it brings.
+// inflight is gain times the bandwidth-delay product (§5.6.4.2).
 func (b *bbr) inflight(gain int) int {
 	if b.minRTT == noRTTYet {
 		return InitialWindow(b.mds)
 	}
-	rate := b.sendRate()
-	n := max(perTime(b.minRTT, rate), min(perTime(shortRTT, rate), shortMax))
-	return min(n, MaxWindow) * gain / one
+	return min(max(perTime(b.minRTT, b.sendRate()), b.slack()), MaxWindow) * gain / one
+}
+
+// slack is what a short path is taken to hold at least. Round trips shorter than shortRTT
+// are those of schedulers, for which something has to be in flight; but what does not fit
+// the processor's caches on its way through them costs more than it brings.
+func (b *bbr) slack() int {
+	if b.minRTT >= shortRTT {
+		return 0
+	}
+	return min(perTime(shortRTT, b.sendRate()), shortMax)
 }
 
 // floored is n, or as many bytes as keep acknowledgements coming.
@@ -422,13 +428,13 @@ func (b *bbr) setWindow(a Ack) {
 		gain = cwndGainUp
 	}
 	most := b.inflight(gain)
-	if b.minRTT >= shortRTT { // else that allows for much already
+	if perTime(b.minRTT, b.sendRate()) >= b.slack() { // else that allows for much already
 		most += max(b.aggregated[0], b.aggregated[1])
 	}
 	if b.crowded {
 		most = max(most, b.among(a.Smoothed)*gain/cwndGain)
 	}
-	quantum := int(min(b.pace(a.Smoothed)/1000, maxBurst))
+	quantum := min(perTime(time.Millisecond, b.sendRate()), maxBurst)
 	most = b.floored(max(most, 3*quantum))
 	switch {
 	case b.filled:

@@ -329,18 +329,51 @@ func TestWindowOfAFastShortPathIsSmall(t *testing.T) {
 	const rate = 2_000_000_000
 	for rtt, most := range map[time.Duration]int{
 		50 * time.Microsecond:  shortMax * cwndGainUp / one,
+		100 * time.Microsecond: shortMax * cwndGainUp / one,
 		500 * time.Microsecond: rate / 2000 * 10 / 9 * cwndGainUp / one, // what that path does hold
 	} {
 		p := newPipe(rate, rtt)
 		p.run(200 * ms)
 		p.got = 0
-		p.run(100 * ms)
-		if got := p.c.Window(); got > most {
-			t.Errorf("RTT %v: a window of %d bytes, want %d at most", rtt, got, most)
+		seen := map[phase]bool{}
+		for range 1000 {
+			p.run(100 * time.Microsecond)
+			seen[p.c.bbr.phase] = true
+			if got := p.c.Window(); got > most {
+				t.Fatalf("RTT %v: a window of %d bytes, want %d at most", rtt, got, most)
+			}
+		}
+		if seen[startup] || seen[drain] || !seen[cruise] && !seen[down] || !seen[up] {
+			t.Errorf("RTT %v: phases %v", rtt, seen)
 		}
 		if p.got < rate/10*9/10 {
 			t.Errorf("RTT %v: %d bytes in 100 ms, the path carries %d", rtt, p.got, rate/10)
 		}
+	}
+}
+
+// Where more than the caches hold has to be in flight anyhow, bunches come on top.
+func TestBunchesDoNotSlowAFastPath(t *testing.T) {
+	const rate = 2_000_000_000
+	p := newPipe(rate, 500*time.Microsecond)
+	p.bunch = ms
+	p.run(200 * ms)
+	p.got = 0
+	p.run(200 * ms)
+	if p.got < rate/5*9/10 {
+		t.Errorf("%d bytes in 200 ms, the path carries %d", p.got, rate/5)
+	}
+}
+
+// Nothing is known to be full as long as nothing has been measured.
+func TestNothingIsFullAtFirst(t *testing.T) {
+	var c Controller
+	c.Init(BBR, mds)
+	for range 2 {
+		if c.Fills(0) {
+			t.Error("nothing in flight fills the path")
+		}
+		c.OnSent(clock.Time(time.Hour), 0, 0, time.Second, 50*ms)
 	}
 }
 

@@ -112,7 +112,7 @@ func (c *Controller) Rate(srtt time.Duration) uint64 {
 // Fills reports whether so many bytes in flight are as much as the path holds, as far as
 // is known.
 func (c *Controller) Fills(inFlight int) bool {
-	return c.algorithm == BBR && inFlight >= c.bbr.inflight(one)
+	return c.algorithm == BBR && inFlight >= c.bbr.floored(c.bbr.inflight(one))
 }
 
 // SetCalm says whether short messages wait behind what is sent. If so BBR keeps the

@@ -99,12 +99,14 @@ func (l *log) push() *Sent {
 // order of the slots: they are read in turn.
 func (l *log) grow() {
 	n := len(l.slots)
-	l.slots = append(l.slots, make([]Sent, max(n, 1))...)
-	refs := make([]Ref, len(l.slots)-n)
+	slots := make([]Sent, max(2*n, 1))
+	copy(slots, l.slots)
+	l.slots = slots
+	refs := make([]Ref, len(slots)-n)
 	for i := range refs {
 		l.slots[n+i] = Sent{Refs: refs[i : i : i+1], next: int32(n + i + 1)}
 	}
-	l.slots[len(l.slots)-1].next = none
+	l.slots[len(slots)-1].next = none
 	l.free = int32(n)
 }
 
