@@ -71,7 +71,7 @@ func TestShortPathThatCarriesLessIsMeasured(t *testing.T) {
 		before := s.Stats()
 		link.Rate /= 10
 		p.host.SetLink(link)
-		w.run(3*time.Second, nil)
+		w.run(1500*time.Millisecond, nil)
 		if got := s.Stats().SmoothedRTT; got > before.SmoothedRTT+4*time.Millisecond {
 			t.Errorf("RTT %v: a round trip of %v was %v", rtt, got, before.SmoothedRTT)
 		}

@@ -54,17 +54,18 @@ const (
 	queueMin       = 4 * time.Millisecond // RTT_THRESH of RFC 9406 §4.3
 	queueMax       = 16 * time.Millisecond
 	queueSamples   = 8
-	easeTurns      = 8    // in which Cruise at gainEase drains a queue, if it is its own
-	crowdedMax     = 6    // least round trips
-	crowdedTurns   = 32   // after which the rate is measured anew where others fill the queue
-	lessTurns      = 3    // after which a path with a queue is taken to carry much less than it did
-	firstWait      = 3    // round trips
-	probedTurns    = 2    // after probing, in which what was lost in it is missed
-	youngCycles    = 16   // of probing follow Startup sooner: a flow that came late gets its share
-	youngHaste     = 3    // times as often as later there is probing meanwhile
-	drainTurns     = 4    // in which Down has drained what Up had queued
-	probeRoundsMin = 12   // where few datagrams fill the path
-	baselineMemory = 1000 // datagrams
+	easeTurns      = 8                     // in which Cruise at gainEase drains a queue, if it is its own
+	crowdedMax     = 6                     // least round trips
+	crowdedLeast   = 16 * time.Millisecond // is how long a queue of others may be, however short the path
+	crowdedTurns   = 32                    // after which the rate is measured anew where others fill the queue
+	lessTurns      = 3                     // after which a path with a queue is taken to carry much less than it did
+	firstWait      = 3                     // round trips
+	probedTurns    = 2                     // after probing, in which what was lost in it is missed
+	youngCycles    = 16                    // of probing follow Startup sooner: a flow that came late gets its share
+	youngHaste     = 3                     // times as often as later there is probing meanwhile
+	drainTurns     = 4                     // in which Down has drained what Up had queued
+	probeRoundsMin = 12                    // where few datagrams fill the path
+	baselineMemory = 1000                  // datagrams
 	baselineMax    = one / 4
 )
 
@@ -224,6 +225,9 @@ func (b *bbr) inflight(gain int) int {
 	}
 	return min(max(perTime(b.minRTT, b.sendRate()), b.slack()), MaxWindow) * gain / one
 }
+
+// unpaced reports whether only the window bounds what is sent.
+func (b *bbr) unpaced() bool { return b.minRTT < unpacedRTT }
 
 // slack is what a short path is taken to hold at least. Round trips shorter than shortRTT
 // are those of schedulers, for which something has to be in flight; but what does not fit
@@ -432,10 +436,13 @@ func (b *bbr) setWindow(a Ack) {
 		most += max(b.aggregated[0], b.aggregated[1])
 	}
 	if b.crowded {
-		most = max(most, b.among(a.Smoothed)*gain/cwndGain)
+		most = max(most, b.among(a.Smoothed))
 	}
 	quantum := min(perTime(time.Millisecond, b.sendRate()), maxBurst)
 	most = b.floored(max(most, 3*quantum))
+	if b.unpaced() && (b.phase == drain || b.phase == down) { // the pace drains nothing there
+		most = b.floored(b.inflight(one))
+	}
 	switch {
 	case b.filled:
 		b.window = min(b.window+a.Rate.Acked, most)
@@ -493,6 +500,12 @@ func (b *bbr) wantsTrain() bool {
 // less an eighth so that flows of this kind do not hold each other up. Twice the
 // bandwidth-delay product would be less and less if the queue is longer than that.
 func (b *bbr) among(srtt time.Duration) int {
-	rtt := min(srtt, crowdedMax*b.minRTT)
-	return int(min(mulDiv(b.sendRate(), uint64(rtt), uint64(time.Second)), MaxWindow)) * 7 / 8
+	n := min(perTime(min(srtt, max(crowdedMax*b.minRTT, crowdedLeast)), b.sendRate()), MaxWindow)
+	switch {
+	case b.phase != up:
+		return n * 7 / 8
+	case b.unpaced(): // here the window has to ask for more
+		return n * gainUp / one
+	}
+	return n * 7 / 8 * cwndGainUp / cwndGain
 }

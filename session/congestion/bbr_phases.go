@@ -74,8 +74,7 @@ func (b *bbr) step(now clock.Time, a Ack) {
 			b.fill(now) // what was sent at its start has been delivered at the full rate
 		}
 	case drain:
-		// Where nothing is paced the window alone has drained what there was.
-		if a.Left <= b.floored(b.inflight(one)) || b.minRTT < unpacedRTT && b.rounds > 0 {
+		if a.Left <= b.floored(b.inflight(one)) {
 			b.beginDown(now)
 			b.wait = firstWait * b.minRTT // Startup may have ended early
 			b.enter(now, cruise)

@@ -40,6 +40,9 @@ func (p *Pacer) OnSent(now clock.Time, size, inFlight int, c *Controller, srtt t
 		p.bytes = p.level(now, inFlight, c, c.Rate(srtt))
 	}
 	p.bytes -= size
+	if c.unpaced(srtt) { // it owes nothing, should the path become longer
+		p.bytes = max(p.bytes, 0)
+	}
 	p.at, p.due = now, 0
 }
 

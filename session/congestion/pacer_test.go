@@ -96,6 +96,19 @@ func TestPacerLeavesShortPathsAlone(t *testing.T) {
 	}
 }
 
+// What leaves a short path alone is not held against it should it become longer.
+func TestNothingIsOwedForWhatWasNotPaced(t *testing.T) {
+	c := pacedController(100*mds, false)
+	var p Pacer
+	now := clock.Time(time.Hour)
+	for range 1000 {
+		p.OnSent(now, mds, inFlight, c, time.Millisecond)
+	}
+	if wait := p.Until(now, inFlight, c, 10*time.Millisecond, true).Sub(now); wait > 2*time.Millisecond {
+		t.Errorf("the next datagram waits for %v", wait)
+	}
+}
+
 func TestAskingThePacerOftenCostsNothing(t *testing.T) {
 	c := pacedController(3*mds, false)
 	var p Pacer

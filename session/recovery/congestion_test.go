@@ -126,6 +126,9 @@ func TestBBRSharesALink(t *testing.T) {
 		{congestion.CUBIC, 50, 20 * ms, 4, false},
 		{congestion.CUBIC, 20, 100 * ms, 2, false},
 		{congestion.CUBIC, 20, 100 * ms, 2, true},
+		{congestion.BBR, 100, 1500 * time.Microsecond, 6, false}, // not paced
+		{congestion.CUBIC, 100, 1500 * time.Microsecond, 2, false},
+		{congestion.CUBIC, 100, 1500 * time.Microsecond, 6, false},
 	} {
 		l := newBottleneck(t, tt.mbit, int(tt.queue*float64(bdp(tt.mbit, tt.rtt))), 0)
 		a, b := l.flow(congestion.BBR, tt.rtt, 0), l.flow(tt.other, tt.rtt, 2*time.Second)
@@ -142,5 +145,23 @@ func TestBBRSharesALink(t *testing.T) {
 		if got := a.share(40*time.Second) + b.share(40*time.Second); got < 93 {
 			t.Errorf("%v: %d%% of the link in all", tt, got)
 		}
+	}
+}
+
+// A queue of twenty round trips that CUBIC fills leaves a short path its share, soon, too:
+// on the average of five moments at which that comes.
+func TestBBRHoldsOutOnAShortPath(t *testing.T) {
+	const rtt = 500 * time.Microsecond
+	share := 0
+	for k := range time.Duration(5) {
+		l := newBottleneck(t, 100, 20*bdp(100, rtt), 0)
+		a, b := l.flow(congestion.BBR, rtt, 0), l.flow(congestion.CUBIC, rtt, 2*time.Second+k*130*ms)
+		l.run(5 * time.Second)
+		a0, b0 := a.received, b.received
+		l.run(10 * time.Second)
+		share += 100 * (a.received - a0) / (a.received - a0 + b.received - b0) / 5
+	}
+	if share < 28 {
+		t.Errorf("BBR took %d%%", share)
 	}
 }
