@@ -136,7 +136,7 @@ func TestOneSourceCannotUseUpTheProcessor(t *testing.T) {
 }
 
 // Many peers may be behind one address, and begin at once. Sources that take all they can,
-// and confirm nothing, leave another at least half as many as each of them has.
+// and confirm nothing, leave another two thirds of what each of them has.
 func TestSourcesLeaveRoomForHalfOpenSessions(t *testing.T) {
 	for _, test := range []struct{ sources, sessions, each int }{
 		{1, 0, maxHalfOpen / 3},
@@ -175,7 +175,7 @@ func TestSourcesLeaveRoomForHalfOpenSessions(t *testing.T) {
 		for open(late) {
 			n++
 		}
-		if want := max(test.each/2-1, halfOpenPerHost); n < want {
+		if want := max(test.each*2/3-1, halfOpenPerHost); n < want {
 			t.Errorf("%d sources leave room for %d half-open sessions of another, want %d", test.sources, n, want)
 		}
 	}

@@ -53,19 +53,19 @@ const (
 	gentleTurns    = 3                    // in which it would show
 	queueMin       = 4 * time.Millisecond // RTT_THRESH of RFC 9406 §4.3
 	queueMax       = 16 * time.Millisecond
+	crowdedLeast   = 16 * time.Millisecond // that a queue of others may last, however short the path
 	queueSamples   = 8
-	easeTurns      = 8                     // in which Cruise at gainEase drains a queue, if it is its own
-	crowdedMax     = 6                     // least round trips
-	crowdedLeast   = 16 * time.Millisecond // is how long a queue of others may be, however short the path
-	crowdedTurns   = 32                    // after which the rate is measured anew where others fill the queue
-	lessTurns      = 3                     // after which a path with a queue is taken to carry much less than it did
-	firstWait      = 3                     // round trips
-	probedTurns    = 2                     // after probing, in which what was lost in it is missed
-	youngCycles    = 16                    // of probing follow Startup sooner: a flow that came late gets its share
-	youngHaste     = 3                     // times as often as later there is probing meanwhile
-	drainTurns     = 4                     // in which Down has drained what Up had queued
-	probeRoundsMin = 12                    // where few datagrams fill the path
-	baselineMemory = 1000                  // datagrams
+	easeTurns      = 8    // in which Cruise at gainEase drains a queue, if it is its own
+	crowdedMax     = 6    // least round trips
+	crowdedTurns   = 32   // after which the rate is measured anew where others fill the queue
+	lessTurns      = 3    // after which a path with a queue is taken to carry much less than it did
+	firstWait      = 3    // round trips
+	probedTurns    = 2    // after probing, in which what was lost in it is missed
+	youngCycles    = 16   // of probing follow Startup sooner: a flow that came late gets its share
+	youngHaste     = 3    // times as often as later there is probing meanwhile
+	drainTurns     = 4    // in which Down has drained what Up had queued
+	probeRoundsMin = 12   // where few datagrams fill the path
+	baselineMemory = 1000 // datagrams
 	baselineMax    = one / 4
 )
 

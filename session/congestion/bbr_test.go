@@ -343,7 +343,7 @@ func TestWindowOfAFastShortPathIsSmall(t *testing.T) {
 				t.Fatalf("RTT %v: a window of %d bytes, want %d at most", rtt, got, most)
 			}
 		}
-		if seen[startup] || seen[drain] || !seen[cruise] && !seen[down] || !seen[up] {
+		if seen[startup] || seen[drain] || !seen[cruise] || !seen[up] {
 			t.Errorf("RTT %v: phases %v", rtt, seen)
 		}
 		if p.got < rate/10*9/10 {

@@ -122,10 +122,7 @@ func (c *Controller) SetCalm(now clock.Time, calm bool) { c.bbr.setCalm(now, cal
 // unpaced reports whether the path is so short that pacing would cost more than
 // it is worth.
 func (c *Controller) unpaced(srtt time.Duration) bool {
-	if c.algorithm == BBR {
-		srtt = min(srtt, c.bbr.minRTT)
-	}
-	return srtt < unpacedRTT
+	return srtt < unpacedRTT || c.algorithm == BBR && c.bbr.unpaced()
 }
 
 // train is how many bytes are to be sent at once, so that the path tells how fast it
