@@ -101,6 +101,9 @@ func (c *Conn) sent(now session.Time, n int) {
 		now = s.node.now()
 	}
 	c.letGo(now)
+	if b.run == steadyRun && (n < burstMax || now.Sub(s.loan.left) > pollEvery) {
+		s.poll()
+	}
 	b.seenAt, b.unseen, b.long = s.node.now(), 1, b.run == steadyRun && n < burstMax
 }
 

@@ -186,6 +186,9 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 		}
 		now = c.look()
 		c.burst.waited(now)
+		if c.burst.run == steadyRun {
+			s.loan.flooded.Store(int64(now))
+		}
 	}
 }
 

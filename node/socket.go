@@ -17,6 +17,10 @@ type socket interface {
 	// valid until the next read. If eager, it may keep the processor busy for some
 	// microseconds before it sleeps.
 	read(eager bool) ([]inbound, error)
+	// poll is read for who does not wait. It returns nothing if nothing has arrived. It
+	// may be called where polls says so, by who has read.
+	poll() ([]inbound, error)
+	polls() bool
 	// write sends b as datagrams of segment bytes, the last one perhaps shorter,
 	// or as one if segment is 0, with an ECN codepoint where the system can set it.
 	write(b []byte, segment int, mark wire.ECN, to netip.AddrPort) error
@@ -132,12 +136,35 @@ func (s *packetSocket) read(bool) ([]inbound, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.received(n, addr)
+}
+
+func (s *packetSocket) received(n int, addr net.Addr) ([]inbound, error) {
 	from, err := addrPortOf(addr)
 	if err != nil {
 		return nil, err
 	}
 	s.one[0] = inbound{from: from, data: s.buf[:n]}
 	return s.one[:], nil
+}
+
+// pollReader is a PacketConn that can be read without waiting: the address is nil if
+// there is nothing.
+type pollReader interface {
+	PollFrom(b []byte) (int, net.Addr, error)
+}
+
+func (s *packetSocket) poll() ([]inbound, error) {
+	n, addr, err := s.conn.(pollReader).PollFrom(s.buf)
+	if err != nil || addr == nil {
+		return nil, err
+	}
+	return s.received(n, addr)
+}
+
+func (s *packetSocket) polls() bool {
+	_, can := s.conn.(pollReader)
+	return can
 }
 
 func (s *packetSocket) write(b []byte, segment int, _ wire.ECN, to netip.AddrPort) error {

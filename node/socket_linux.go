@@ -27,7 +27,6 @@ type platformSocket struct {
 	batch []inbound
 
 	in     *receiveBatch // of who reads; nil until then
-	talks  bool          // one short datagram came last time, and not part of a flood
 	singly bool          // the system has no recvmmsg(2), or not for this process
 
 	v4, v6 sendAncillary // used with the shard locked
@@ -126,7 +125,7 @@ func (s *platformSocket) read(conn *net.UDPConn, buf []byte, eager bool) ([]inbo
 	if s.singly {
 		return s.readSingly(conn, buf)
 	}
-	n, err := s.in.receive(eager && s.talks)
+	n, err := s.in.receive(eager)
 	if isAny(err, cannotReceiveMany) {
 		s.singly = true
 		return s.readSingly(conn, buf)
@@ -134,15 +133,31 @@ func (s *platformSocket) read(conn *net.UDPConn, buf []byte, eager bool) ([]inbo
 	if err != nil {
 		return nil, err
 	}
+	s.take(n)
+	return s.batch, nil
+}
+
+func (s *platformSocket) poll() ([]inbound, error) {
+	n, err := s.in.poll()
+	if n == 0 {
+		return nil, err
+	}
+	s.batch = s.batch[:0]
+	s.take(n)
+	return s.batch, nil
+}
+
+func (s *platformSocket) polls() bool { return s.in != nil && !s.singly }
+
+// take takes the datagrams out of n slots.
+func (s *platformSocket) take(n int) {
 	bytes := 0
 	for i := range n {
 		data, control, from := s.in.get(i)
 		s.split(data, control, from)
 		bytes += len(data)
 	}
-	s.talks = len(s.batch) == 1 && bytes <= slotShort
 	s.in.adapt(bytes, s.in.peers())
-	return s.batch, nil
 }
 
 // readSingly is read by recvmsg(2), for systems that have nothing else.

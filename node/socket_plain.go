@@ -30,6 +30,10 @@ func (s *platformSocket) read(conn *net.UDPConn, buf []byte, _ bool) ([]inbound,
 	return s.one[:], nil
 }
 
+func (s *platformSocket) poll() ([]inbound, error) { return nil, nil }
+
+func (s *platformSocket) polls() bool { return false }
+
 func (s *platformSocket) write(conn *net.UDPConn, b []byte, segment int, _ wire.ECN, to netip.AddrPort) error {
 	return segments(b, segment, func(d []byte) error {
 		_, err := conn.WriteToUDPAddrPort(d, to)

@@ -39,6 +39,8 @@ type receiveBatch struct {
 	eager bool // this time, who reads may look again before it sleeps
 	look  eagerness
 
+	polled bool // this time, nobody waits
+
 	zones   map[uint32]string // of interfaces, by their numbers
 	zonesAt time.Time         // when they were last looked up
 
@@ -88,6 +90,22 @@ func (b *receiveBatch) receive(eager bool) (int, error) {
 		b.look.found(time.Now())
 	}
 	if b.errno != 0 {
+		return 0, os.NewSyscallError("recvmmsg", b.errno)
+	}
+	return b.n, nil
+}
+
+// poll returns how many slots are filled by what has arrived.
+func (b *receiveBatch) poll() (int, error) {
+	b.eager, b.polled = false, true
+	err := b.raw.Read(b.call)
+	b.polled = false
+	switch {
+	case err != nil:
+		return 0, err
+	case b.errno == unix.EAGAIN:
+		return 0, nil
+	case b.errno != 0:
 		return 0, os.NewSyscallError("recvmmsg", b.errno)
 	}
 	return b.n, nil
@@ -143,7 +161,7 @@ func (b *receiveBatch) receiveInto(fd uintptr) bool {
 			continue
 		}
 		b.n, b.errno = int(n), errno
-		return errno != unix.EAGAIN
+		return errno != unix.EAGAIN || b.polled
 	}
 }
 

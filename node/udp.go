@@ -39,6 +39,8 @@ func (s *udpSocket) read(eager bool) ([]inbound, error) {
 	return s.platformSocket.read(s.conn, s.buf, eager)
 }
 
+func (s *udpSocket) poll() ([]inbound, error) { return s.platformSocket.poll() }
+
 func (s *udpSocket) write(b []byte, segment int, mark wire.ECN, to netip.AddrPort) error {
 	return s.platformSocket.write(s.conn, b, segment, mark, to)
 }

@@ -161,6 +161,17 @@ func (c *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 }
 
+// PollFrom is ReadFrom for one who does not wait: the address is nil if there is nothing
+// to read.
+func (c *PacketConn) PollFrom(b []byte) (int, net.Addr, error) {
+	select {
+	case p := <-c.queue:
+		return copy(b, p.Data), net.UDPAddrFromAddrPort(p.From), nil
+	default:
+		return 0, nil, nil
+	}
+}
+
 // WriteTo implements net.PacketConn.
 func (c *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	to, ok := addr.(*net.UDPAddr)
