@@ -187,7 +187,7 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 		now = c.look()
 		c.burst.waited(now)
 		if c.burst.run == steadyRun {
-			s.loan.flooded.Store(int64(now))
+			c.floods(ctx, now)
 		}
 	}
 }

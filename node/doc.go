@@ -66,6 +66,6 @@
 // No session has a goroutine of its own. A call that waits for messages may read the
 // socket itself, if the application has always been back within 100 µs so far, and so may,
 // on Linux, one that sends messages without a pause as fast as there is room, while no
-// call waits to receive. What arrives while the application is away for once then waits
-// for up to 5 ms.
+// call waits to receive. What arrives while the application is away after that waits for
+// up to 5 ms, for once.
 package node

@@ -111,8 +111,8 @@ func TestFloodReadsItsAnswers(t *testing.T) {
 			t.Error("polled for a message after a pause")
 		}
 		before := f.ab.Stats().Received
-		f.flood(t, 128<<10, 1200)
-		if f.ab.Stats().Received == before {
+		f.flood(t, 256<<10, 1200)
+		if f.ab.Stats().Received == before || f.polled.polls == 0 {
 			t.Error("what has come is not read between messages")
 		}
 		f.polled.polls = 0
@@ -190,9 +190,17 @@ func TestFloodLeavesNoReceiverWaiting(t *testing.T) {
 		if !f.floodUntilLent(t) {
 			t.Fatal("the reader has not lent the socket")
 		}
-		var once sync.Once
-		f.polled.during = func() { once.Do(wait) } // else it would be who reads
-		f.flood(t, 128<<10, 1200)
+		waits := false
+		f.polled.during = func() { // else it would be who reads
+			if !waits {
+				waits = true
+				wait()
+			}
+		}
+		f.flood(t, 256<<10, 1200)
+		if !waits {
+			t.Fatal("the socket is not polled")
+		}
 		tell()
 		f.polled.during = nil
 		time.Sleep(time.Second)
@@ -219,26 +227,89 @@ func TestLongMessagesWithPausesAreNoFlood(t *testing.T) {
 	})
 }
 
-// Where more comes than a sender has the time for, the reader takes over; and it reads
-// alone from a socket that cannot be polled.
-func TestFloodsThatDoNotRead(t *testing.T) {
+// Where more comes than a sender has the time for, the reader takes over.
+func TestSenderDoesNotReadForLong(t *testing.T) {
 	bubble(t, func(t *testing.T, n *nodetest.Net) {
 		f := newFlooder(t, n, nil)
 		if !f.floodUntilLent(t) {
 			t.Fatal("the reader has not lent the socket")
 		}
 		f.polled.noise = true
+		f.polled.during = func() { time.Sleep(10 * time.Microsecond) }
+		begun := time.Now()
 		f.flood(t, 128<<10, 1200)
+		if took := time.Since(begun); took > 300*time.Microsecond {
+			t.Errorf("to send takes %v", took)
+		}
 		if f.ab.Lent() {
 			t.Error("the reader is not called back")
 		}
 	})
+}
+
+// One who floods for a moment again and again does not leave the socket unread after each
+// of them.
+func TestShortFloodsAreSeldomLentASocket(t *testing.T) {
 	bubble(t, func(t *testing.T, n *nodetest.Net) {
-		f := newFlooder(t, n, func(c *polled) net.PacketConn {
-			return struct{ net.PacketConn }{c}
-		})
+		f := newFlooder(t, n, nil)
+		lent := 0
+		for range 40 {
+			f.flood(t, 12<<20, 4096)
+			if f.ab.Lent() {
+				lent++
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if lent == 0 || lent > 10 {
+			t.Errorf("%d of 40 floods were lent a socket", lent)
+		}
+		time.Sleep(time.Second)
+		f.flood(t, 1<<28, 64<<10)
+		if !f.ab.Lent() {
+			t.Error("a long flood was not")
+		}
+		time.Sleep(20 * time.Millisecond)
+		if !f.floodUntilLent(t) {
+			t.Error("nor was the one that followed it")
+		}
+	})
+}
+
+// A socket that cannot be polled is lent to no flood, and floods it unpolled if it is lent
+// for other reasons.
+func TestSocketThatCannotBePolled(t *testing.T) {
+	bubble(t, func(t *testing.T, n *nodetest.Net) {
+		f := newFlooder(t, n, func(c *polled) net.PacketConn { return struct{ net.PacketConn }{c} })
 		if f.floodUntilLent(t) {
-			t.Error("a socket is lent that cannot be polled")
+			t.Error("it is lent")
+		}
+		for range 100 {
+			if err := f.ba.SendMessage(t.Context(), node.Message{Channel: 1, Data: []byte("hello")}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.rest.Recv(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !f.ab.Lent() {
+			t.Error("it is not lent to a conversation")
+		}
+		f.flood(t, 256<<10, 1200)
+	})
+}
+
+// What is sent through a net.Conn cannot be waited for by who reads.
+func TestFloodThroughANetConnIsNotLentASocket(t *testing.T) {
+	bubble(t, func(t *testing.T, n *nodetest.Net) {
+		f := newFlooder(t, n, nil)
+		c := f.ab.NetConn(0)
+		for range 4000 {
+			if _, err := c.Write(make([]byte, 16<<10)); err != nil {
+				t.Fatal(err)
+			}
+			if f.ab.Lent() {
+				t.Fatal("it is lent")
+			}
 		}
 	})
 }

@@ -19,22 +19,17 @@ import (
 // While the application is at work nobody reads. It has shown that this is for moments.
 // If it stays away, the reader is called back, after lendMax at the latest.
 //
-// The same goes for who sends without a pause and has to wait for room: the answers that
-// make room would wake the reader all the time, and the two would compete for the shard,
-// and for the processor that the peer runs on if it is on this machine. Such a sender also
-// polls the socket between messages (see burst.go), if the socket can be polled.
+// A socket is also lent to who floods it: see flood.go.
 const (
 	lendAfter = 32                     // times in a row that the application was back at once
 	lendQuick = 100 * time.Microsecond // which is within this
 	lendDoubt = lendAfter / 4          // of them, that one takes back at which it was not
 	lendMax   = 5 * time.Millisecond
-	pollEvery = 300 * time.Microsecond // for who sends long messages: more often would wake the peer for less
-	pollMax   = 1024                   // datagrams: where more comes, a sender has no time for that
-	lendLook  = 8                      // messages for which the time is looked at once, while the application is quick
+	lendLook  = 8 // messages for which the time is looked at once, while the application is quick
 )
 
 // A loan is the socket that one of a shard's readers has lent, and the account of
-// whether to lend one. But for quick and flooded it is guarded by the shard's mutex.
+// whether to lend one. But for quick it is guarded by the shard's mutex.
 type loan struct {
 	sock     socket        // nil if none is lent
 	resume   chan struct{} // closed when its reader is to go on
@@ -49,7 +44,6 @@ type loan struct {
 	seenAt  session.Time // when the time was last looked at, as a caller had a message
 	unseen  int32        // messages since, with that one
 	quick   atomic.Int32 // times in a row that it was back at once, up to lendAfter
-	flooded atomic.Int64 // when one that sends without a pause last had room again; 0 if never
 	left    session.Time // when the last holder went on
 	guard   *time.Timer
 	guarded bool
@@ -59,29 +53,28 @@ type loan struct {
 // called back. It has to be one that knows deadlines: else nobody could be recalled.
 func (s *shard) lend(sock socket) {
 	o := &s.loan
-	floods := s.floods() && sock.polls()
-	if o.quick.Load() < lendAfter && !floods {
+	quick := o.quick.Load() >= lendAfter
+	if !quick && !s.flood.goesOn(s.node) {
 		return
 	}
 	s.mu.Lock()
+	if !quick && !s.flood.wants(s.node.now(), sock) {
+		s.mu.Unlock()
+		return
+	}
 	if o.sock != nil || o.waiting > 0 || s.closed || sock.retired() || sock.setReadDeadline(time.Time{}) != nil {
 		s.mu.Unlock()
 		return
 	}
 	resume := make(chan struct{})
 	o.sock, o.resume = sock, resume
-	if floods {
-		o.quick.Store(lendAfter)
-	}
 	s.unattended()
+	if !quick {
+		o.quick.Store(lendAfter)
+		s.flood.begin(o.left)
+	}
 	s.mu.Unlock()
 	<-resume
-}
-
-// floods reports whether somebody sends without a pause, and as fast as there is room.
-func (s *shard) floods() bool {
-	at := s.loan.flooded.Load()
-	return at != 0 && s.node.now().Sub(session.Time(at)) < lendMax
 }
 
 // back returns the time as the application is back for another message. If it has been
@@ -158,6 +151,7 @@ func (s *shard) hold(ctx context.Context, w *waiter) (done, woken bool) {
 			s.mu.Unlock()
 			s.node.deliver(s, 0, batch)
 			giveWay(batch)
+			s.node.spare.refill()
 			s.mu.Lock()
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			if !sock.retired() {
@@ -169,38 +163,6 @@ func (s *shard) hold(ctx context.Context, w *waiter) (done, woken bool) {
 		}
 	}
 }
-
-// poll takes in what has arrived at the lent socket, for one who sends without a pause.
-func (s *shard) poll() {
-	o, sock := &s.loan, s.loan.sock
-	if sock == nil || o.holder != nil {
-		return
-	}
-	o.holder = &poller
-	idle := false
-	for n := 0; n < pollMax && !idle; {
-		s.mu.Unlock()
-		batch, err := sock.poll()
-		if len(batch) > 0 {
-			s.node.deliver(s, 0, batch)
-		}
-		s.mu.Lock()
-		if err != nil {
-			break // the reader meets it again
-		}
-		n += len(batch)
-		idle = len(batch) == 0
-	}
-	o.holder = nil
-	if !idle || o.waiting > 0 {
-		s.callBack()
-	} else {
-		s.unattended()
-	}
-}
-
-// poller holds a socket while it is polled.
-var poller waiter
 
 // recall has the holder look whether it is still to read.
 func (s *shard) recall() {
@@ -218,6 +180,7 @@ func (s *shard) callBack() {
 	}
 	o.sock = nil
 	o.quick.Store(0)
+	s.flood.end(s.node.now())
 	if o.unfollow != nil {
 		o.unfollow()
 	}

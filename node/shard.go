@@ -48,6 +48,7 @@ type shard struct {
 	heard       waitList // for the peers to hear that their sessions are closed
 	idleWaiters []*waiter
 	loan        loan
+	flood       flood
 
 	streamed      map[uint32]map[*Conn]struct{} // sessions whose data has taken a stream, by its link
 	streamDropped uint64                        // datagrams that found no room in a stream
