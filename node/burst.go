@@ -123,6 +123,14 @@ func (b *burst) see(now session.Time) {
 	}
 }
 
+// paused takes note that a message has to wait that the application called for at now: a
+// pause before that ends the burst.
+func (b *burst) paused(now session.Time) {
+	if !b.blind && now.Sub(b.seenAt) >= steadyPause {
+		b.run = 0
+	}
+}
+
 // waited takes note that the sender was kept waiting until now, for room or for the
 // processor, which is no pause of its own.
 func (b *burst) waited(now session.Time) {

@@ -180,14 +180,15 @@ func (c *Conn) send(ctx context.Context, m *Message, r *Receipt) error {
 			return err
 		}
 		if !room {
+			c.burst.paused(now)
 			if err = s.wait(ctx, &c.writers); err != nil {
 				return err
 			}
 		}
 		now = c.look()
 		c.burst.waited(now)
-		if c.burst.run == steadyRun {
-			c.floods(ctx, now)
+		if !room && c.burst.run == steadyRun {
+			c.noteFlood(ctx, now)
 		}
 	}
 }

@@ -64,8 +64,8 @@
 // Methods of [Node], [Conn], [Channel] and [Receipt] may be called by several
 // goroutines at once. A context ends the call it is given to, never the session.
 // No session has a goroutine of its own. A call that waits for messages may read the
-// socket itself, if the application has always been back within 100 µs so far, and so may,
-// on Linux, one that sends messages without a pause as fast as there is room, while no
-// call waits to receive. What arrives while the application is away after that waits for
-// up to 5 ms, for once.
+// socket itself, if the application has always been back within 100 µs so far. So may one
+// that sends messages without a pause as fast as there is room, while no call waits to
+// receive, on sockets that can be read without waiting (those of Linux). When the
+// application stays away after that, what arrives waits for up to 5 ms.
 package node

@@ -26,16 +26,16 @@ const (
 // guarded by the shard's mutex.
 type flood struct {
 	at   atomic.Int64 // when a sender that has no pause last had room again; 0 if never
-	sock socket       // it waited for
+	sock socket       // that the sender's data goes through
 	lent session.Time // since when a socket is lent for a flood; 0 if none is
 	rest time.Duration
-	over session.Time // when the rest is
+	over session.Time // when the rest ends
 }
 
-// floods takes note that c sends without a pause and has waited for room.
-func (c *Conn) floods(ctx context.Context, now session.Time) {
+// noteFlood takes note that c sends without a pause and has waited for room.
+func (c *Conn) noteFlood(ctx context.Context, now session.Time) {
 	p := c.sess.Path()
-	if _, moves := ctx.(*netDeadline); moves || p.Link != 0 || p.IsRelay() {
+	if _, moves := ctx.(*netDeadline); moves || p.Link != 0 || c.ended() != nil {
 		return // who waits does not read, or not what the flood goes through
 	}
 	f := &c.shard.flood
@@ -53,8 +53,6 @@ func (f *flood) goesOn(n *Node) bool {
 func (f *flood) wants(now session.Time, sock socket) bool {
 	return now >= f.over && sock == f.sock && sock.polls()
 }
-
-func (f *flood) begin(now session.Time) { f.lent = now }
 
 // end takes note that the reader is called back.
 func (f *flood) end(now session.Time) {
@@ -78,7 +76,8 @@ func (s *shard) poll() {
 	o.holder = &poller
 	begun := s.node.now()
 	idle := false
-	for !idle && s.node.now().Sub(begun) < pollMax {
+	for late := false; !idle && !late; {
+		late = s.node.now().Sub(begun) >= pollMax // the system may just have been busy: it looks once more
 		s.mu.Unlock()
 		batch, err := sock.poll()
 		if len(batch) > 0 {

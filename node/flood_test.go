@@ -215,16 +215,24 @@ func TestFloodLeavesNoReceiverWaiting(t *testing.T) {
 // Who pauses between messages does not poll in the pauses, however long they have to wait
 // for room.
 func TestLongMessagesWithPausesAreNoFlood(t *testing.T) {
-	bubble(t, func(t *testing.T, n *nodetest.Net) {
-		f := newFlooder(t, n, nil)
-		for range 50 {
-			f.flood(t, 4<<20, 1<<20)
-			time.Sleep(floodDelay)
-			if f.ab.Lent() {
-				t.Fatal("the reader has lent the socket")
-			}
-		}
-	})
+	for name, link := range map[string]wiretest.Link{
+		"there is room after each pause": {Delay: floodDelay},
+		"each has to wait for room":      {Delay: floodDelay, Rate: 100_000_000, Queue: 64 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *nodetest.Net) {
+				f := newFlooder(t, n, nil)
+				f.setLink(link)
+				for range 100 {
+					f.flood(t, 1<<20, 1<<20)
+					time.Sleep(3 * time.Millisecond)
+					if f.ab.Lent() {
+						t.Fatal("the reader has lent the socket")
+					}
+				}
+			})
+		})
+	}
 }
 
 // Where more comes than a sender has the time for, the reader takes over.
@@ -234,6 +242,7 @@ func TestSenderDoesNotReadForLong(t *testing.T) {
 		if !f.floodUntilLent(t) {
 			t.Fatal("the reader has not lent the socket")
 		}
+		time.Sleep(3 * floodDelay) // there is room again
 		f.polled.noise = true
 		f.polled.during = func() { time.Sleep(10 * time.Microsecond) }
 		begun := time.Now()
@@ -310,6 +319,9 @@ func TestFloodThroughANetConnIsNotLentASocket(t *testing.T) {
 			if f.ab.Lent() {
 				t.Fatal("it is lent")
 			}
+		}
+		if f.ab.BurstRun() < 64 {
+			t.Error("this is no flood")
 		}
 	})
 }

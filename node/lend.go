@@ -71,7 +71,7 @@ func (s *shard) lend(sock socket) {
 	s.unattended()
 	if !quick {
 		o.quick.Store(lendAfter)
-		s.flood.begin(o.left)
+		s.flood.lent = o.left
 	}
 	s.mu.Unlock()
 	<-resume
@@ -124,7 +124,7 @@ func (s *shard) hold(ctx context.Context, w *waiter) (done, woken bool) {
 		select {
 		case <-w.woken:
 			o.holder = nil
-			if o.waiting > 0 || o.quick.Load() == 0 {
+			if o.waiting > 0 || o.quick.Load() == 0 || sock.retired() {
 				s.callBack()
 			} else {
 				s.unattended()

@@ -142,6 +142,7 @@ func (s *shard) closeSockets() {
 	defer s.mu.Unlock()
 	s.sockets.close()
 	s.callBack()
+	s.flood.sock = nil
 }
 
 func (n *Node) replaceSockets(all []sockets) {
@@ -153,6 +154,7 @@ func (n *Node) replaceSockets(all []sockets) {
 			}
 			s.sockets.close()
 			s.callBack()
+			s.flood.sock = nil
 			s.sockets = all[i]
 			n.startReaders(s)
 			s.moved(now)

@@ -14,7 +14,7 @@ type Stack interface {
 	// port 0 is any. The addresses of the socket are of type *net.UDPAddr. If it
 	// has a method WriteTTL([]byte, int, netip.AddrPort) (int, error), that sends
 	// a datagram with the given TTL; if it has PollFrom([]byte) (int, net.Addr, error),
-	// that is ReadFrom for who does not wait, with a nil address if there is nothing.
+	// that is ReadFrom for one who does not wait, with a nil address if there is nothing.
 	ListenUDP(addr netip.AddrPort) (net.PacketConn, error)
 	// Addresses returns the host's own addresses, with the length of the prefix
 	// that each shares with its link.
