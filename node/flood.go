@@ -16,7 +16,7 @@ import (
 // did not last is followed by a rest without one, a longer one each time.
 const (
 	pollEvery    = 300 * time.Microsecond // for who sends long messages: more often would wake the peer for less
-	pollMax      = 200 * time.Microsecond // at once: where more comes, a sender has no time for that
+	pollMax      = 2 * time.Millisecond   // at once, with what answers let go: where more comes, a sender has no time for it
 	floodLong    = 100 * time.Millisecond // that a loan is to last
 	floodRestMin = 10 * time.Millisecond
 	floodRestMax = time.Second
