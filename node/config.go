@@ -25,7 +25,7 @@ type Config struct {
 	Addr string
 	// PacketConn, if not nil, is the socket to use in place of Addr, and all of the
 	// network that the node uses: it opens no other socket and no stream. The node
-	// closes it.
+	// closes it. It may have the methods that a socket of Stack may have.
 	PacketConn net.PacketConn
 	// Stack, if not nil, is where sockets and addresses come from in place of the
 	// operating system.
