@@ -53,12 +53,8 @@ func newFlooder(t *testing.T, n *nodetest.Net, wrap func(*polled) net.PacketConn
 	if wrap != nil {
 		conn = wrap(f.polled)
 	}
-	alice, err := node.Listen(&node.Config{PacketConn: conn})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { alice.Close() })
-	f.alice, f.bob = &peer{alice, host, f.polled.PacketConn}, listen(t, n, "bob", node.Config{})
+	f.alice = start(t, host, f.polled.PacketConn, node.Config{PacketConn: conn})
+	f.bob = listen(t, n, "bob", node.Config{})
 	f.setLink(wiretest.Link{Delay: floodDelay})
 	f.ab, f.ba = dial(t, f.alice, f.bob), accept(t, f.bob)
 	f.rest = f.ab.Channel(1, nil)

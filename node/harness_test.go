@@ -59,6 +59,12 @@ func listenOn(t *testing.T, net *nodetest.Net, host *wiretest.Host, cfg node.Con
 	t.Helper()
 	conn := net.Listen(host, 4000)
 	cfg.PacketConn = conn
+	return start(t, host, conn, cfg)
+}
+
+// start starts a node whose socket is conn, or is made of it.
+func start(t *testing.T, host *wiretest.Host, conn *nodetest.PacketConn, cfg node.Config) *peer {
+	t.Helper()
 	n, err := node.Listen(&cfg)
 	if err != nil {
 		t.Fatal(err)

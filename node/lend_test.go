@@ -86,17 +86,10 @@ func TestReaderIsCalledBackWhenTheApplicationStaysAway(t *testing.T) {
 func TestSocketWithoutDeadlinesIsNotLent(t *testing.T) {
 	bubble(t, func(t *testing.T, net *nodetest.Net) {
 		host := net.Host("alice", nil, addr("192.0.2.200"))
-		n, err := node.Listen(&node.Config{PacketConn: timeless{net.Listen(host, 4000)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { n.Close() })
+		conn := net.Listen(host, 4000)
+		alice := start(t, host, conn, node.Config{PacketConn: timeless{conn}})
 		bob := listen(t, net, "bob", node.Config{})
-		ab, err := n.DialAddr(t.Context(), bob.ID(), bob.addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ba := accept(t, bob)
+		ab, ba := dial(t, alice, bob), accept(t, bob)
 		for i := range 100 {
 			send(t, ba, number(i))
 			want(t, ab, number(i))
