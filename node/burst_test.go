@@ -1,6 +1,7 @@
 package node
 
 import (
+	"net"
 	"testing"
 	"time"
 
@@ -51,4 +52,19 @@ func TestBurstGoesOnAfterAWaitForRoom(t *testing.T) {
 			t.Errorf("a message after a pause is held back for %v, want %v", held, want)
 		}
 	}
+}
+
+// A shard has a socket for each address family. What floods one is no reason to lend the
+// other, whose reader has nothing to do with it.
+func TestOnlyTheFloodedSocketIsLent(t *testing.T) {
+	flooded, other := newPacketSocket(pollableConn{}), newPacketSocket(pollableConn{})
+	f := flood{sock: flooded}
+	if !f.wants(0, flooded) || f.wants(0, other) {
+		t.Errorf("wants the flooded one: %v, the other: %v", f.wants(0, flooded), f.wants(0, other))
+	}
+}
+
+type pollableConn struct {
+	net.PacketConn
+	pollReader
 }

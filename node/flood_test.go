@@ -41,8 +41,7 @@ type flooder struct {
 
 const floodDelay = time.Millisecond // one way
 
-// newFlooder returns one whose node has the given socket made of a polled one, or that
-// itself.
+// newFlooder returns one whose node has a polled socket, or what wrap makes of it.
 func newFlooder(t *testing.T, n *nodetest.Net, wrap func(*polled) net.PacketConn) *flooder {
 	t.Helper()
 	f := &flooder{}
@@ -208,8 +207,8 @@ func TestFloodLeavesNoReceiverWaiting(t *testing.T) {
 	})
 }
 
-// Who pauses between messages does not poll in the pauses, however long they have to wait
-// for room.
+// Who pauses between messages is lent no socket, which would be unread in the pauses,
+// whether or not the messages have to wait for room.
 func TestLongMessagesWithPausesAreNoFlood(t *testing.T) {
 	for name, link := range map[string]wiretest.Link{
 		"there is room after each pause": {Delay: floodDelay},
@@ -280,8 +279,8 @@ func TestShortFloodsAreSeldomLentASocket(t *testing.T) {
 	})
 }
 
-// A socket that cannot be polled is lent to no flood, and floods it unpolled if it is lent
-// for other reasons.
+// A socket that cannot be polled is lent to no flood, and is not polled if it is lent for
+// another reason.
 func TestSocketThatCannotBePolled(t *testing.T) {
 	bubble(t, func(t *testing.T, n *nodetest.Net) {
 		f := newFlooder(t, n, func(c *polled) net.PacketConn { return struct{ net.PacketConn }{c} })
