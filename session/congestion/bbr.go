@@ -50,15 +50,18 @@ const (
 	calmUpQueue    = 3 * time.Millisecond
 	upLeast        = 4                    // in 256ths, by which the rate grows at least: less would be lost in what is measured
 	calmMargin     = 8                    // in 256ths, of the rate, that Cruise leaves free when calm
+	partsMax       = 4                    // as many of its rates as a flow takes the path to carry at most
 	gentleTurns    = 3                    // in which it would show
 	queueMin       = 4 * time.Millisecond // RTT_THRESH of RFC 9406 §4.3
 	queueMax       = 16 * time.Millisecond
 	crowdedLeast   = 16 * time.Millisecond // that a queue of others may last, however short the path
 	queueSamples   = 8
 	easeTurns      = 8    // in which Cruise at gainEase drains a queue, if it is its own
-	crowdedMax     = 6    // least round trips
 	crowdedTurns   = 32   // after which the rate is measured anew where others fill the queue
-	lessTurns      = 3    // after which a path with a queue is taken to carry much less than it did
+	crowdedMax     = 6    // least round trips
+	arrivesShare   = 250  // in 256ths, of what was sent, that arrives unless the path carries less
+	longQueue      = 2    // least round trips: a queue that makes them so long tells at once that it does
+	lessTurns      = 3    // with a queue, after which a path is taken to carry less than it did
 	firstWait      = 3    // round trips
 	probedTurns    = 2    // after probing, in which what was lost in it is missed
 	youngCycles    = 16   // of probing follow Startup sooner: a flow that came late gets its share
@@ -135,7 +138,9 @@ type bbr struct {
 	crowded  bool          // the queue stays when this flow cruises: others fill it
 	standing int           // round trips in a row that saw a queue all the time
 	stood    bool          // one has, since the last probing ended
+	voided   bool          // the rate is what arrived since the queue came to stand
 	last     uint64        // most delivered in the last round trip
+	lastGain int           // turn.gain of that
 	usual    time.Duration // mean RTT when it cruises; 0 if not known
 
 	young      int        // cycles still to come that are shorter
@@ -167,6 +172,7 @@ type turn struct {
 	samples   int
 	least     time.Duration
 	sum       time.Duration
+	gain      int // the least of sends in it
 	limited   bool
 	marked    bool // the network says that there is a queue
 }
@@ -362,6 +368,9 @@ func (b *bbr) endTurn(now clock.Time, a Ack) {
 	}
 	if b.filled {
 		b.rates[1] = max(b.rates[1], t.usual())
+		if b.train.rate > 0 {
+			b.train.rate = max(b.train.rate, t.usual()) // so much it carries
+		}
 	}
 	queued := b.queued(&t)
 	congested := b.congested(&t, queued)
@@ -414,7 +423,8 @@ func (b *bbr) endTurn(now clock.Time, a Ack) {
 			b.undo = b.bounds // a mark is no mistake
 		}
 	}
-	b.turn = turn{end: a.Rate.total, least: noRTTYet}
+	b.lastGain = t.gain
+	b.turn = turn{end: a.Rate.total, least: noRTTYet, gain: b.sends()}
 }
 
 // queued reports whether the round trip has seen a queue.
@@ -496,16 +506,12 @@ func (b *bbr) wantsTrain() bool {
 	return b.phase == startup && b.train.rate == 0 && b.cycleTurns < trainTurns
 }
 
-// among is the window among others who fill the queue: what the rate needs there,
-// less an eighth so that flows of this kind do not hold each other up. Twice the
-// bandwidth-delay product would be less and less if the queue is longer than that.
+// among is the window among others who fill the queue: what the rate needs there. Twice
+// the bandwidth-delay product would be less and less if the queue is longer than that.
 func (b *bbr) among(srtt time.Duration) int {
 	n := min(perTime(min(srtt, max(crowdedMax*b.minRTT, crowdedLeast)), b.sendRate()), MaxWindow)
-	switch {
-	case b.phase != up:
-		return n * 7 / 8
-	case b.unpaced(): // here the window has to ask for more
-		return n * gainUp / one
+	if b.phase == up {
+		n = n / one * b.gain
 	}
-	return n * 7 / 8 * cwndGainUp / cwndGain
+	return n
 }

@@ -24,12 +24,52 @@ func (b *bbr) enter(now clock.Time, p phase) {
 		}
 	case up:
 		b.steep = b.crowded
-		b.gain = gainUp
+		b.gain = b.steepGain()
 		if !b.steep {
-			b.gain = one + min(gainUp-one, max(int(b.upQueue()*one/max(b.minRTT, 1)), upLeast))
+			b.gain = b.gentleGain()
 			b.hasteAt = gentleTurns
 		}
 	}
+	b.turn.gain = min(b.turn.gain, b.sends())
+}
+
+// sends is what part of the rate is sent, in 256ths, or 0 if that is not known.
+func (b *bbr) sends() int {
+	if b.phase == probeRTT {
+		return 0
+	}
+	return min(b.gain, one)
+}
+
+// gentleGain is what probing begins with: what it sends more queues upQueue in a round
+// trip, whatever part of the path this flow has.
+func (b *bbr) gentleGain() int {
+	queued := int(b.upQueue() * one / max(b.minRTT, 1))
+	if parts, known := b.parts(); known && !b.calm {
+		queued = queued * parts / one
+	}
+	return one + min(gainUp-one, max(queued, upLeast))
+}
+
+// steepGain is that of probing among others.
+func (b *bbr) steepGain() int {
+	parts, known := b.parts()
+	if !known {
+		return gainUp
+	}
+	return one + (gainUp-one)*parts/(2*one)
+}
+
+// parts is how many times the rate of this flow the path carries, in 256ths, by what a
+// train has told. Who has a smaller part of it probes by a larger part of that, so that
+// each flow asks for as much more as any other, but loses in proportion to what it has:
+// which is what makes them equal in the end.
+func (b *bbr) parts() (n int, known bool) {
+	r := b.rate()
+	if r == 0 || b.train.rate == 0 {
+		return one, false
+	}
+	return int(max(one, min(mulDiv(b.train.rate, one, r), partsMax*one))), true
 }
 
 // fill ends Startup: the pipe is full.
@@ -208,7 +248,10 @@ func (b *bbr) ease(t *turn) {
 		return
 	}
 	if t.least <= b.minRTT+b.noise()*3/4 {
-		b.standing = 0
+		if b.voided && !b.crowded {
+			b.train.rate = min(b.train.rate, b.rate()) // it was the path
+		}
+		b.standing, b.voided = 0, false
 	} else {
 		b.standing++
 		b.stood = true
@@ -221,17 +264,25 @@ func (b *bbr) ease(t *turn) {
 	}
 }
 
-// renew voids what was measured before a queue came to stand that does not go.
+// renew voids what was measured before a queue came to stand that does not go: soon if less
+// arrives than is sent.
 func (b *bbr) renew(t *turn) {
 	every := easeTurns
 	if b.crowded {
 		every = crowdedTurns
 	}
-	if !b.crowded && b.standing%lessTurns == 0 && t.usual() < b.rate()/one*beta {
-		n := max(t.usual(), b.rate()/one*beta)
+	sent, got := b.rate()/one*uint64(min(t.gain, b.lastGain)), t.usual()
+	usual := min(t.lost, b.usualLoss(t.lost+t.delivered, 2))
+	arrived := mulDiv(got, uint64(t.delivered+usual), uint64(max(t.delivered, 1)))
+	switch {
+	case !b.crowded && !b.voided && b.standing > 1 && t.least > longQueue*b.minRTT && arrived < sent/2:
+		b.rates = [2]uint64{got, got}
+		b.voided = true
+	case !b.crowded && b.standing%lessTurns == 0 && arrived < sent/one*arrivesShare:
+		n := max(got, b.rate()/one*beta)
 		b.rates = [2]uint64{n, n}
-	} else if b.standing%every == 0 {
-		b.rates[0], b.rates[1] = b.rates[1], t.usual()
+	case b.standing%every == 0:
+		b.rates[0], b.rates[1] = b.rates[1], got
 	}
 }
 

@@ -481,6 +481,139 @@ func TestProbingBecomesStartup(t *testing.T) {
 	}
 }
 
+// Who has a smaller part of the path asks for a larger part of that: as much as who has
+// all of it. Nobody does who does not know how much there is.
+func TestProbingGoesByThePartOfThePath(t *testing.T) {
+	for _, tt := range []struct {
+		rate, told    uint64
+		calm          bool
+		gentle, steep int // in 256ths, beyond 1
+	}{
+		{1_000_000, 1_000_000, false, 10, 32}, // 8 of 200 ms; an eighth
+		{500_000, 1_000_000, false, 20, 64},
+		{250_000, 1_000_000, false, 40, 128},
+		{10_000, 1_000_000, false, 40, 128},
+		{1_000_000, 900_000, false, 10, 32},
+		{250_000, 1_000_000, true, 4, 128}, // the least there is
+		{250_000, 0, false, 10, 64},
+	} {
+		var b bbr
+		b.init(mds)
+		b.minRTT, b.rates[1], b.train.rate, b.calm = 200*ms, tt.rate, tt.told, tt.calm
+		if got := b.gentleGain() - one; got != tt.gentle {
+			t.Errorf("%+v: gentle probing sends %d/256 more", tt, got)
+		}
+		if got := b.steepGain() - one; got != tt.steep {
+			t.Errorf("%+v: probing among others sends %d/256 more", tt, got)
+		}
+	}
+}
+
+// That less arrives than was sent, with a queue all the time, shows that the path carries
+// less: slowly, or at once if the queue is long and it is less than half.
+func TestRateIsVoidWhereAQueueStands(t *testing.T) {
+	const sent = 1_000_000
+	type model struct {
+		standing        int // round trips
+		voided, crowded bool
+		lastGain        int
+	}
+	const long, short = 101 * ms, 99 * ms // the least is 50 ms
+	for _, tt := range []struct {
+		model
+		rtt  time.Duration
+		gain int
+		got  uint64
+		lost int // per cent, as always
+		want uint64
+	}{
+		{model{2, false, false, one}, long, one, 400_000, 0, 400_000},
+		{model{2, true, false, one}, long, one, 400_000, 0, sent}, // once
+		{model{1, false, false, one}, long, one, 400_000, 0, sent},
+		{model{2, false, false, one}, short, one, 400_000, 0, sent},
+		{model{2, false, false, one}, long, one, 510_000, 0, sent},
+		{model{2, false, true, one}, long, one, 400_000, 0, sent},
+		{model{3, false, false, one}, short, one, 400_000, 0, 699_190}, // 0.7 at once
+		{model{3, false, false, one}, short, one, 900_000, 0, 900_000},
+		{model{3, false, false, one}, short, one, 980_000, 0, sent},
+		{model{3, false, false, one}, short, gainDown, 890_000, 0, sent}, // as much as was sent
+		{model{3, false, false, gainDown}, short, one, 890_000, 0, sent},
+		{model{3, false, false, 0}, short, one, 400_000, 0, sent}, // nobody knows what was
+		{model{3, false, false, one}, short, one, 850_000, 14, sent},
+		{model{3, false, false, one}, short, one, 750_000, 14, 750_000},
+		{model{3, false, true, one}, short, one, 400_000, 0, sent},
+		{model{crowdedTurns, false, true, one}, short, one, 400_000, 0, 400_000},
+	} {
+		var b bbr
+		b.init(mds)
+		b.minRTT, b.rates[1] = 50*ms, sent
+		b.standing, b.voided, b.crowded, b.lastGain = tt.standing, tt.voided, tt.crowded, tt.lastGain
+		if tt.standing == crowdedTurns {
+			b.rates = [2]uint64{sent, 300_000}
+		}
+		b.lost, b.seen = 10*mds*tt.lost, 1000*mds
+		if got := b.renewed(&turn{
+			least: tt.rtt, rateSum: tt.got, rates: 1, gain: tt.gain,
+			lost: tt.lost * mds, delivered: (100 - tt.lost) * mds,
+		}); !near(int(got), int(tt.want), 1) {
+			t.Errorf("%+v: %d bytes/s", tt, got)
+		}
+	}
+}
+
+func (b *bbr) renewed(t *turn) uint64 {
+	b.renew(t)
+	return b.rate()
+}
+
+// What a train has told is out of date once the path is known to carry less, or more.
+func TestWhatATrainToldIsKeptUpToDate(t *testing.T) {
+	p := newPipe(1_000_000, 50*ms)
+	p.c.bbr.train.rate = 1_000_000
+	p.run(3 * time.Second)
+	p.rate = 100_000
+	p.run(6 * time.Second)
+	if got := int(p.c.bbr.train.rate); !near(got, p.rate, 10) {
+		t.Errorf("%d bytes/s where the path has come to carry %d", got, p.rate)
+	}
+	p.rate = 500_000
+	p.run(10 * time.Second)
+	if got := int(p.c.bbr.train.rate); !near(got, p.rate, 10) {
+		t.Errorf("%d bytes/s where the path has come to carry %d", got, p.rate)
+	}
+}
+
+// That the queue goes shows that it was the path that carried less, unless there are others.
+func TestQueueThatGoesTellsOfThePath(t *testing.T) {
+	for _, crowded := range []bool{false, true} {
+		var b bbr
+		b.init(mds)
+		b.filled, b.phase, b.crowded, b.standing, b.voided = true, cruise, crowded, 3, true
+		b.minRTT, b.rates[1], b.train.rate = 50*ms, 100_000, 1_000_000
+		b.ease(&turn{samples: 1, least: 51 * ms})
+		if told := b.train.rate; (told == 100_000) == crowded || b.voided || b.standing != 0 {
+			t.Errorf("crowded is %v: %d bytes/s, voided is still %v after %d round trips", crowded, told, b.voided, b.standing)
+		}
+	}
+}
+
+// What a round trip is measured by is the slowest that it, or the one before, was sent at.
+func TestPhasesLowerWhatARoundTripIsMeasuredBy(t *testing.T) {
+	var b bbr
+	b.init(mds)
+	b.turn.gain = one
+	b.enter(1, down)
+	b.enter(1, cruise)
+	if b.turn.gain != gainDown {
+		t.Errorf("%d/256 after Down", b.turn.gain)
+	}
+	b.enter(1, probeRTT)
+	b.enter(1, cruise)
+	if b.turn.gain != 0 {
+		t.Errorf("%d/256 after ProbeRTT", b.turn.gain)
+	}
+}
+
 // A mark in Startup ends it at once, and bounds what is in flight.
 func TestMarkEndsStartup(t *testing.T) {
 	p := newPipe(5_000_000, 50*ms)
