@@ -12,6 +12,7 @@ type Memory struct {
 	window   int32
 	ssthresh int32 // the largest number if there is none
 	rate     int32 // of BBR, in units of 256 bytes a second; 0 if it was not known yet
+	told     int32 // by a train, in such units, if the rate was known; 0 if none has
 }
 
 // Rest returns what is to be remembered of a path that carries nothing. It
@@ -43,18 +44,23 @@ func (c *Controller) Wake(m Memory) {
 	}
 }
 
-// rest keeps the rate. The least RTT is known elsewhere, and the rest learnt again.
+// rest keeps the rate, and what part of the path that is. The least RTT is known
+// elsewhere, and the rest learnt again.
 func (b *bbr) rest() (m Memory) {
 	if b.filled {
-		m.rate = int32(min(max(b.rates[0], b.rates[1])/256, math.MaxInt32))
+		m.rate = restRate(max(b.rates[0], b.rates[1]))
+		m.told = restRate(b.train.rate)
 	}
 	return m
 }
+
+func restRate(r uint64) int32 { return int32(min(r/256, math.MaxInt32)) }
 
 func (b *bbr) wake(m Memory) {
 	if m.rate > 0 {
 		b.filled = true
 		b.rates[0] = uint64(m.rate) * 256
+		b.train.rate = uint64(m.told) * 256
 		b.phase = cruise
 	}
 }

@@ -50,10 +50,11 @@ func TestRestIsLikeSilence(t *testing.T) {
 	}
 }
 
-// BBR keeps its rate over a rest, and uses it at once.
+// BBR keeps its rate over a rest, and what the path carries, and uses them at once.
 func TestRestKeepsTheRate(t *testing.T) {
 	p := newPipe(1_000_000, 50*ms)
 	p.run(3 * time.Second)
+	p.c.bbr.train.rate = 1_000_000
 	p.flying, p.fly = nil, 0
 	m, ok := p.c.Rest(p.now.Add(time.Minute), time.Second)
 	if !ok {
@@ -61,6 +62,9 @@ func TestRestKeepsTheRate(t *testing.T) {
 	}
 	woken := newPipe(p.rate, p.rtt)
 	woken.c.Wake(m)
+	if got := int(woken.c.bbr.train.rate); !near(got, p.rate, 1) {
+		t.Errorf("a train has told of %d bytes/s", got)
+	}
 	woken.run(time.Second)
 	if woken.got < p.rate*8/10 || woken.queue > 20*ms {
 		t.Errorf("%d bytes in the first second, a queue of %v", woken.got, woken.queue)
